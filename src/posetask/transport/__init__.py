@@ -1,1 +1,6 @@
-"""transport."""
+"""Floor 2: how records get from stage to stage."""
+
+from posetask.transport.bus import Bus, Cancelled, Reader, Record, Writer
+from posetask.transport.memory import MemoryBus, Window
+
+__all__ = ["Bus", "Cancelled", "MemoryBus", "Reader", "Record", "Window", "Writer"]

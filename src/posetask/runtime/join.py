@@ -1,0 +1,65 @@
+"""Joins the inputs of a stage by frame index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from posetask.errors import StageFailed
+from posetask.messages import EndOfStream, Message
+from posetask.transport import Reader, Record
+
+Bundle = tuple[Message, ...]
+
+
+class JoinedReader:
+    """One bundle for every frame: the messages of all inputs about it, in the inputs' order.
+
+    Every topic carries every frame in order, so the join is a walk in step. A record seen before
+    (at-least-once delivery) is passed over; a gap or ends that disagree are a broken contract.
+    """
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        if not readers:
+            raise ValueError("a join needs at least one input")
+        self._readers = readers
+        self._partial: list[Record] = []
+        self._next = 0
+
+    def get(self, timeout: float | None = None) -> Bundle | EndOfStream | None:
+        """The next frame's bundle, the end of the stream, or None after ``timeout`` seconds.
+
+        Raises:
+            StageFailed: An input skipped a frame, or the inputs end at different counts.
+            Cancelled: The run ended while waiting.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while len(self._partial) < len(self._readers):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            record = self._readers[len(self._partial)].get(left)
+            if record is None:
+                return None
+            if isinstance(record, EndOfStream):
+                self._expect(record.frames, "ends")
+            elif record.header.index < self._next:
+                continue
+            else:
+                self._expect(record.header.index, "continues")
+            self._partial.append(record)
+        records, self._partial = self._partial, []
+        ends = [record for record in records if isinstance(record, EndOfStream)]
+        if ends:
+            if len(ends) < len(records):
+                raise StageFailed(f"the inputs disagree: some end at frame {self._next}, some go on")
+            return ends[0]
+        self._next += 1
+        return tuple(record for record in records if not isinstance(record, EndOfStream))
+
+    def commit(self, index: int) -> None:
+        """Nothing up to ``index`` is needed from any input any more."""
+        for reader in self._readers:
+            reader.commit(index)
+
+    def _expect(self, index: int, verb: str) -> None:
+        if index != self._next:
+            raise StageFailed(f"an input {verb} at frame {index} where frame {self._next} was due")

@@ -1,0 +1,90 @@
+"""The frame producer: decodes the source and gives every frame its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import Field
+
+from posetask.media.decode import VideoReader
+from posetask.media.images import ImageReader
+from posetask.media.jpeg import WireCodec
+from posetask.messages import DecodeReport, Frame, FrameHeader
+from posetask.stages.base import Source, StageContext, StageParameters
+
+RAW_FRAMES = "raw_frames"
+
+
+class ProducerParameters(StageParameters):
+    """Parameters of the producer."""
+
+    every_n: int = Field(1, ge=1, le=1000, description="analyse every Nth frame; those between are interpolated")
+    wire_codec: str | None = Field(None, description="pass every frame once through a wire codec, e.g. jpeg:90")
+
+
+class ProducerStage(Source[ProducerParameters]):
+    """Frames of an opened source, on ``raw_frames``.
+
+    Args:
+        parameters: See :class:`ProducerParameters`.
+        context: The run.
+        reader: The opened source; the stage closes it.
+    """
+
+    name = "producer"
+    description = "decodes the source into numbered, upright frames"
+    port = 8101
+    output = RAW_FRAMES
+    Parameters: ClassVar[type[StageParameters]] = ProducerParameters
+
+    def __init__(
+        self, parameters: ProducerParameters, context: StageContext, reader: VideoReader | ImageReader
+    ) -> None:
+        super().__init__(parameters, context)
+        self._reader = reader
+        self._codec = WireCodec.parse(parameters.wire_codec) if parameters.wire_codec else None
+
+    def produce(self) -> Iterator[Frame]:
+        """Every frame that the decoder presents, in order, with the source's own times."""
+        info, timings = self._reader.info, self.context.timings
+        frames = iter(self._reader)
+        index = 0
+        while True:
+            with timings.measure("producer.decode"):
+                decoded = next(frames, None)
+            if decoded is None:
+                return
+            image = decoded.image
+            if self._codec is not None:
+                with timings.measure("producer.wire_codec"):
+                    image = self._codec.round_trip(image)
+                image.flags.writeable = False
+            height, width = image.shape[:2]
+            header = FrameHeader(
+                index=index,
+                pts=decoded.pts,
+                time_base=info.time_base,
+                width=width,
+                height=height,
+                duration=decoded.duration,
+                frame_rate=info.frame_rate,
+                analysed=index % self.parameters.every_n == 0,
+                run=self.context.run,
+            )
+            yield Frame(header, image)
+            index += 1
+
+    @property
+    def report(self) -> DecodeReport:
+        """What decoding came to."""
+        return replace(self._reader.report)
+
+    def stop(self) -> None:
+        """End the stream after the current frame; safe from any thread."""
+        self._reader.stop()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._reader.close()

@@ -1,0 +1,68 @@
+"""The bus between stages, as every transport offers it: topics of records in frame order, then the end of the stream.
+
+A topic holds one record for every frame, index 0, 1, 2 … without gaps, and one
+:class:`~posetask.messages.EndOfStream`. Readers belong to a named group (the stage that reads);
+every group sees every record. Flow control is the bus's: a writer waits while the slowest group is
+a window behind (DESIGN §3).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from posetask.errors import PoseTaskError
+from posetask.messages import EndOfStream, Message
+
+Record = Message | EndOfStream
+
+
+class Cancelled(PoseTaskError):
+    """The run was stopped: another stage failed, or the user asked for it."""
+
+
+class Writer(Protocol):
+    """The one writer of a topic."""
+
+    def put(self, record: Record) -> None:
+        """Append a record; blocks while the window is full.
+
+        Raises:
+            Cancelled: The run ended while waiting.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Return when everything put so far is acknowledged."""
+        ...
+
+
+class Reader(Protocol):
+    """One group's place in a topic."""
+
+    def get(self, timeout: float | None = None) -> Record | None:
+        """The next record; None when ``timeout`` seconds passed without one (None waits for ever).
+
+        Raises:
+            Cancelled: The run ended while waiting.
+        """
+        ...
+
+    def commit(self, index: int) -> None:
+        """This group needs nothing up to and including frame ``index`` any more."""
+        ...
+
+
+class Bus(Protocol):
+    """Where stages meet."""
+
+    def writer(self, topic: str) -> Writer:
+        """The writer of ``topic``."""
+        ...
+
+    def reader(self, topic: str, group: str) -> Reader:
+        """A reader of ``topic`` for ``group``; all readers are made before the first record is put."""
+        ...
+
+    def cancel(self, cause: BaseException | None = None) -> None:
+        """Wake everyone who waits with :class:`Cancelled`; the first cause wins."""
+        ...
