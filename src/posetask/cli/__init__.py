@@ -1,1 +1,1 @@
-"""cli."""
+"""Floor 4: the command line, ``posetask``."""

@@ -1,0 +1,70 @@
+# `make` lists the targets. Everything runs in .venv; uv lives in .uv, so that nothing is installed outside.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.8
+UV := .uv/bin/uv
+RUN := $(UV) run --frozen --no-sync
+# onnxruntime for CPUs, or `make setup EXTRAS="--extra gpu --extra eval"`.
+EXTRAS ?= --extra cpu --extra eval
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ start
+.PHONY: setup
+setup: .venv/.ready ## Make .venv with everything that `posetask` and its tests need
+
+$(UV):
+	@scripts/bootstrap-uv $(UV_VERSION)
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	@$(UV) sync --frozen --quiet $(EXTRAS)
+	@touch $@
+	@echo "ready: .venv/bin/posetask (try: .venv/bin/posetask doctor)"
+
+.PHONY: setup-real
+setup-real: ## Install what tests with real servers and browsers need (Debian or Ubuntu, root)
+	@scripts/setup-real
+
+.PHONY: demo
+demo: setup ## Render synthetic people, find and track them, leave an annotated video in demo-out/
+	@.venv/bin/posetask demo -o demo-out
+
+##@ check
+.PHONY: test
+test: setup ## Run the tests (no root needed; a missing part skips and says what to run)
+	@$(RUN) pytest -q $(ARGS)
+
+.PHONY: lint
+lint: setup ## Style, types, floors of the house, generated files
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports --no-cache
+	@$(UV) lock --check --quiet
+
+.PHONY: format
+format: setup ## Mend style where a tool can
+	@$(RUN) ruff check --fix --quiet . || true
+	@$(RUN) ruff format --quiet .
+
+##@ measure
+.PHONY: bench-embedded
+bench-embedded: setup ## The embedded pipeline against rtmlib and the ONNX Runtime ceiling
+	@$(RUN) python bench/embedded.py $(ARGS)
+
+.PHONY: bench-memory
+bench-memory: setup ## Memory of a run over 10,000 frames: flat after the first thousand
+	@$(RUN) python bench/memory.py $(ARGS)
+
+.PHONY: bench-tracker
+bench-tracker: setup ## The tracker against a per-object port and, where installed, its peers
+	@$(RUN) python bench/tracker.py $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the targets made, the environments included
+	@rm -rf .venv .uv dist build demo-out bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

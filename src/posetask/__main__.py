@@ -1,0 +1,5 @@
+"""``python -m posetask``."""
+
+from posetask.cli.main import main
+
+main()

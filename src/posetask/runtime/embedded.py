@@ -1,0 +1,246 @@
+"""The embedded run: the five stages in this process, over the memory bus, on one source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from posetask.errors import InvalidParameters
+from posetask.exports import MultiWriter, RunMetadata, check_targets, open_writers
+from posetask.media.inputs import Source, open_source
+from posetask.messages import EndOfStream, Frame, Message, SourceInfo, Tracks
+from posetask.models.store import resolve_detector, resolve_pose
+from posetask.runtime.join import JoinedReader
+from posetask.runtime.options import RunOptions
+from posetask.runtime.pipeline import Pipeline
+from posetask.runtime.summary import ModelUse, Summary
+from posetask.stages.annotator import AnnotatorParameters, AnnotatorStage
+from posetask.stages.base import Stage, StageContext
+from posetask.stages.bytetrack import BYTETRACK, BytetrackParameters, BytetrackStage
+from posetask.stages.producer import RAW_FRAMES, ProducerParameters, ProducerStage
+from posetask.stages.rtmpose import RtmposeParameters, RtmposeStage
+from posetask.stages.sinks import AudioSource, ImageSink, PictureSink, VideoSink, refuse_existing
+from posetask.stages.yolox import YoloxParameters, YoloxStage
+from posetask.transport import MemoryBus, Window
+
+CALLER = "caller"
+
+
+class EmbeddedRun:
+    """One source, worked in this process.
+
+    Everything that can be refused is refused here, before any thread starts.
+
+    Args:
+        source: One of :func:`posetask.media.inputs.resolve`'s.
+        output: The MP4 (or image, or folder of images); None writes no pictures and no data.
+        options: See :class:`RunOptions`.
+        extra_stages: More stages, of anyone's; their inputs are topics of the pipeline.
+        follow: Whether :meth:`frames` will be read; it then sets the pace.
+
+    Raises:
+        PoseTaskError: The source, a model, an option or an output is refused.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        output: Path | None,
+        options: RunOptions | None = None,
+        *,
+        extra_stages: Sequence[type[Stage[Any]]] = (),
+        follow: bool = False,
+    ) -> None:
+        self.options = options = options or RunOptions()
+        self.source = source
+        self.output = output
+        self._detector = resolve_detector(options.detector_name)
+        self._pose = resolve_pose(options.pose_name)
+        self._reader = open_source(
+            source,
+            start=options.start,
+            duration=options.duration,
+            max_frames=options.max_frames,
+            frame_rate=options.frame_rate,
+        )
+        try:
+            self._build(extra_stages, follow)
+        except BaseException:
+            self._reader.close()
+            raise
+
+    def _build(self, extra_stages: Sequence[type[Stage[Any]]], follow: bool) -> None:
+        o = self.options
+        self.info: SourceInfo = self._reader.info
+        self._context = context = StageContext(device=o.device, source=self.info)
+        self._producer = ProducerStage(
+            ProducerParameters(every_n=o.every_n, wire_codec=o.wire_codec), context, self._reader
+        )
+        self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context)
+        self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context)
+        self._bytetrack = BytetrackStage(
+            BytetrackParameters(track_thresh=o.track_thresh, match_thresh=o.match_thresh, every_n=o.every_n), context
+        )
+        sink, exports = self._outputs()
+        self._annotator = AnnotatorStage(
+            AnnotatorParameters(boxes=o.boxes, frame_counter=o.frame_counter, strict=o.strict), context, sink, exports
+        )
+        stages: list[Stage[Any]] = [self._producer, self._yolox, self._rtmpose, self._bytetrack, self._annotator]
+        stages += [stage(stage.Parameters(), context) for stage in extra_stages]
+        # Interpolation looks every_n frames ahead, so the pixels of as many must be held.
+        self.bus = MemoryBus(Window(records=16 + 2 * o.every_n, at_least=4 + o.every_n))
+        self._topics = [RAW_FRAMES, BYTETRACK, *(stage.output for stage in extra_stages if stage.output)]
+        self._joined = JoinedReader([self.bus.reader(topic, CALLER) for topic in self._topics]) if follow else None
+        self._ended = False
+        self.pipeline = Pipeline(self.bus, stages)
+        self._interrupted = threading.Event()
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Start all stages; returns at once."""
+        self._started = time.perf_counter()
+        self.pipeline.start()
+
+    def frames(self) -> Iterator[tuple[Frame, Tracks, dict[str, Message]]]:
+        """Frames with their tracks and what the extra stages said (by topic), in order, as they are ready.
+
+        Raises:
+            ValueError: The run was not made with ``follow``.
+            Cancelled: A stage failed, or the run was cancelled; :meth:`wait` says which.
+        """
+        if self._joined is None:
+            raise ValueError("make the run with follow=True to read its frames")
+        while not self._ended:
+            item = self._joined.get()
+            if isinstance(item, EndOfStream):
+                self._ended = True
+            elif item is not None:
+                frame, tracks, *extras = item
+                if not (isinstance(frame, Frame) and isinstance(tracks, Tracks)):
+                    raise TypeError(f"{RAW_FRAMES} and {BYTETRACK} carried {type(frame)} and {type(tracks)}")
+                yield frame, tracks, dict(zip(self._topics[2:], extras, strict=True))
+
+    def stop(self) -> None:
+        """End early: what is under way is finished, and everything written is whole and valid."""
+        self._interrupted.set()
+        self._producer.stop()
+
+    def cancel(self) -> None:
+        """Give up at once: nothing is published."""
+        self.pipeline.cancel()
+
+    @property
+    def frames_expected(self) -> int | None:
+        """How many frames there will be, as far as the container's claims go; None if unknown."""
+        o, total = self.options, self.info.frames_declared
+        if total is not None and self.info.frame_rate:
+            total = max(0, total - round(o.start * self.info.frame_rate))
+            if o.duration is not None:
+                total = min(total, round(o.duration * self.info.frame_rate))
+        if o.max_frames is not None:
+            total = o.max_frames if total is None else min(total, o.max_frames)
+        return total
+
+    @property
+    def annotated(self) -> tuple[int, int]:
+        """Frames done so far, and the most people seen in one."""
+        return self._annotator.counts.frames, self._annotator.counts.people
+
+    def wait(self, timeout: float | None = None) -> Summary | None:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            What it came to, or None where the time passed.
+
+        Raises:
+            PoseTaskError: The first failure of any stage.
+            DamagedInput: With ``strict``, frames are missing; nothing was published.
+        """
+        if not self.pipeline.join(timeout):
+            return None
+        return self._summarise(time.perf_counter() - self._started)
+
+    def _outputs(self) -> tuple[PictureSink | None, MultiWriter | None]:
+        o, output = self.options, self.output
+        if output is None:
+            return None, None
+        if output.exists() and any(output.samefile(path) for path in self.source.paths):
+            raise InvalidParameters(f"{output} is the source itself", hint="choose another -o")
+        if not output.parent.is_dir():
+            raise InvalidParameters(f"{output.parent} is no folder", hint=f"mkdir -p {output.parent}")
+        stem = output.with_suffix("") if output.suffix else output
+        check_targets(stem, o.formats, overwrite=o.force)
+        sink: PictureSink | None = None
+        if o.video:
+            sink = self._picture_sink(output)
+        metadata = RunMetadata(
+            source=self.source.name,
+            width=self.info.width,
+            height=self.info.height,
+            frame_rate=self.info.frame_rate,
+            detector=self._detector.spec.name,
+            detector_sha256=self._detector.sha256,
+            pose=self._pose.spec.name,
+            pose_sha256=self._pose.sha256,
+        )
+        exports = open_writers(stem, o.formats, metadata, overwrite=o.force) if o.formats else None
+        return sink, exports
+
+    def _picture_sink(self, output: Path) -> PictureSink:
+        o, timings = self.options, self._context.timings
+        if output.suffix.lower() in {".mp4", ".m4v"}:
+            if self.source.kind == "image":
+                raise InvalidParameters("one image makes no video", hint="use -o NAME.jpg or -o NAME.png")
+            has_sound = self.info.audio_codec is not None
+            audio = AudioSource(self.source.paths[0], o.start, o.duration) if has_sound else None
+            refuse_existing(output, o.force)
+            return VideoSink(
+                output,
+                self.info,
+                o.encoder,
+                audio=audio,
+                overwrite=o.force,
+                keep_stream=o.keep_stream,
+                timings=timings,
+            )
+        if self.source.kind == "video":
+            raise InvalidParameters(
+                f"{output.name}: a video's result is an MP4", hint=f"use -o {output.with_suffix('.mp4')}"
+            )
+        return ImageSink(output, [path.name for path in self.source.paths], overwrite=o.force, timings=timings)
+
+    def _summarise(self, seconds: float) -> Summary:
+        report, counts, pictures = self._producer.report, self._annotator.counts, self._annotator.pictures
+        return Summary(
+            source=self.source.name,
+            output=pictures.path if pictures else None,
+            exports=self._annotator.exported,
+            frames_declared=self.info.frames_declared,
+            frames_decoded=report.frames_decoded,
+            frames_annotated=counts.frames,
+            people=counts.people,
+            people_per_frame=round(counts.people_sum / counts.frames, 3) if counts.frames else 0.0,
+            tracks=counts.tracks,
+            seconds=seconds,
+            fps=counts.frames / seconds if seconds else 0.0,
+            audio=pictures.audio if pictures else "",
+            models={
+                "detector": ModelUse(
+                    name=self._detector.spec.name, sha256=self._detector.sha256, provider=self._yolox.detector.provider
+                ),
+                "pose": ModelUse(
+                    name=self._pose.spec.name, sha256=self._pose.sha256, provider=self._rtmpose.estimator.provider
+                ),
+            },
+            warnings=list(report.problems),
+            interrupted=self._interrupted.is_set(),
+            busy=self._context.timings.seconds(),
+            cores=self._context.cores,
+        )
+

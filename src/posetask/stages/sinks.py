@@ -1,0 +1,212 @@
+"""Where annotated pictures go: a video (segments while it runs, one MP4 at the end) or image files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from posetask.errors import InvalidParameters, OutputExists
+from posetask.media.encode import EncoderSettings
+from posetask.media.remux import remux
+from posetask.media.segments import SegmentWriter
+from posetask.messages import FrameHeader, Image, SourceInfo
+from posetask.telemetry import Timings
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReport:
+    """What became of the pictures.
+
+    Attributes:
+        path: The MP4, the image, or the folder of images.
+        frames: Pictures in it.
+        audio: What was done with the source's sound, in words.
+    """
+
+    path: Path
+    frames: int
+    audio: str = ""
+
+
+class PictureSink(Protocol):
+    """Takes the annotated frames in order."""
+
+    def write(self, header: FrameHeader, image: Image) -> None:
+        """One frame; ``image`` belongs to the caller again when this returns."""
+        ...
+
+    def close(self) -> PictureReport:
+        """Publish."""
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSource:
+    """Where the sound comes from, and which part of the source was worked (seconds from its first frame)."""
+
+    path: Path
+    start: float = 0.0
+    duration: float | None = None
+
+
+class VideoSink:
+    """H.264 segments beside the output, a playable HLS stream meanwhile; remuxed into one MP4 at the end.
+
+    Args:
+        output: The MP4.
+        source: Size, time base and rates.
+        settings: Of the encoder.
+        audio: None leaves sound out.
+        overwrite: Replace an existing output.
+        keep_stream: Leave the segments and their playlist beside the MP4.
+        timings: Books ``annotator.encode`` and ``annotator.remux``.
+
+    Raises:
+        OutputExists: There is such a file, and ``overwrite`` is False.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        source: SourceInfo,
+        settings: EncoderSettings,
+        *,
+        audio: AudioSource | None,
+        overwrite: bool,
+        keep_stream: bool,
+        timings: Timings,
+    ) -> None:
+        refuse_existing(output, overwrite)
+        self.output = output
+        self.folder = stream_folder(output)
+        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
+        self._writer = SegmentWriter(self.folder, source, settings)
+        self._audio, self._overwrite, self._keep, self._timings = audio, overwrite, keep_stream, timings
+        self._frames = 0
+
+    def write(self, header: FrameHeader, image: Image) -> None:
+        """Encode one frame."""
+        with self._timings.measure("annotator.encode"):
+            self._writer.write(image, header.pts, header.duration)
+        self._frames += 1
+
+    def close(self) -> PictureReport:
+        """Finish the last segment, remux, publish."""
+        with self._timings.measure("annotator.encode"):
+            self._writer.close()
+        if self._frames == 0:
+            self.abort()
+            raise InvalidParameters("there was no frame to write", hint="check --start and --duration")
+        with self._timings.measure("annotator.remux"):
+            report = remux(
+                self.folder,
+                self.output,
+                audio_from=self._audio.path if self._audio else None,
+                audio_start=self._audio.start if self._audio else 0.0,
+                overwrite=self._overwrite,
+            )
+        if not self._keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return PictureReport(self.output, report.frames, report.audio)
+
+    def abort(self) -> None:
+        """Remove the segments."""
+        self._writer.abort()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ImageSink:
+    """Annotated images: one file, or a folder with one for each frame.
+
+    Args:
+        output: ``.jpg``, ``.png`` or ``.webp`` for one; a folder for a sequence.
+        names: File names for the frames in a folder, in order; numbered where they run out.
+        overwrite: Replace existing files.
+        timings: Books ``annotator.encode``.
+    """
+
+    def __init__(self, output: Path, names: list[str], *, overwrite: bool, timings: Timings) -> None:
+        self.output = output
+        self._single = output.suffix.lower() in IMAGE_SUFFIXES
+        self._names, self._overwrite, self._timings = names, overwrite, timings
+        self._written: list[Path] = []
+        if self._single:
+            refuse_existing(output, overwrite)
+        elif output.is_dir() and not overwrite and any(output.iterdir()):
+            raise OutputExists(f"{output} is there already and not empty", hint="choose another -o, or pass --force")
+
+    def write(self, header: FrameHeader, image: Image) -> None:
+        """Write one image, complete or not at all."""
+        with self._timings.measure("annotator.encode"):
+            if self._single:
+                target = self.output
+            else:
+                self.output.mkdir(parents=True, exist_ok=True)
+                known = header.index < len(self._names)
+                target = self.output / (self._names[header.index] if known else f"{header.index:06d}.jpg")
+            publish(target, lambda temporary: _encode(image, target.suffix, temporary))
+            self._written.append(target)
+
+    def close(self) -> PictureReport:
+        """All is written already."""
+        return PictureReport(self.output, len(self._written))
+
+    def abort(self) -> None:
+        """Remove what this run wrote."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+def stream_folder(output: Path) -> Path:
+    """Where the HLS stream of a running ``output`` lies.
+
+    >>> str(stream_folder(Path("clips/out.mp4")))
+    'clips/out.hls'
+    """
+    return output.with_suffix(".hls")
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Stop before any work is done.
+
+    Raises:
+        OutputExists: It is there, and must not be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExists(f"{path} is there already", hint="choose another -o, or pass --force to replace it")
+
+
+def publish(target: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``target``, then put it in place in one step."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(image: Image, suffix: str, path: Path) -> None:
+    suffix = suffix.lower() if suffix.lower() in IMAGE_SUFFIXES else ".jpg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in {".jpg", ".jpeg"} else []
+    encoded, data = cv2.imencode(suffix, image, options)
+    if not encoded:
+        raise InvalidParameters(f"cannot write {path.name} as {suffix}", hint="use .jpg or .png")
+    path.write_bytes(data.tobytes())
