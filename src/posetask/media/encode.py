@@ -1,0 +1,258 @@
+"""H.264 in fragmented MP4: the encoder's settings, and one encoder with its muxer."""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+from typing import Literal, cast
+
+import av
+from av.codec.context import ThreadType
+from pydantic import BaseModel, ConfigDict, Field
+
+from posetask.errors import NotAvailable, OutputError, StageFailed
+from posetask.media.yuv import ColourTags, YuvConverter, even_size
+from posetask.messages import Image, SourceInfo
+from posetask.telemetry import available_cores
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
+
+
+class EncoderSettings(BaseModel):
+    """How the annotated video is encoded. Stands in the manifest; a resumed stream goes on with the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crf: int = Field(
+        default=20,
+        ge=0,
+        le=51,
+        description="Constant rate factor of x264, no unit; less is better and larger.",
+    )
+    preset: Preset = Field(default="veryfast", description="x264's preset: CPU time against size.")
+    motion: Literal["trimmed", "preset"] = Field(
+        default="trimmed",
+        description="'trimmed' searches inter partitions of 16x16 only, with one round of sub-pixel "
+        "refinement: a third less CPU than veryfast's own search at the same quality, "
+        "for 5 to 10 percent more bytes. "
+        "'preset' leaves the search to the preset.",
+    )
+    lookahead: int = Field(
+        default=5,
+        ge=0,
+        le=60,
+        description="Frames that the rate control looks ahead; each delays the stream by one frame.",
+    )
+    threads: int = Field(
+        default_factory=available_cores,
+        ge=1,
+        le=64,
+        description="Encoder threads; by default the cores that the cgroup grants. Each delays by a frame.",
+    )
+    segment_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=30.0,
+        description="Target length of a segment, in seconds: how much a crash can cost, and how far behind "
+        "a live viewer is (about three segments).",
+    )
+    max_segment_frames: int = Field(
+        default=600,
+        ge=1,
+        le=100_000,
+        description="Frames after which a segment is cut whatever its length: it bounds the compressed bytes "
+        "held in memory at high frame rates.",
+    )
+
+    @property
+    def delay_frames(self) -> int:
+        """Most frames that are inside the encoder at any time, not yet in a segment."""
+        return self.lookahead + 1 + (self.threads if self.threads > 1 else 0)
+
+    def x264_params(self) -> str:
+        """Options in x264's own language.
+
+        Only the frames that we force are IDRs, GOPs are closed, there are no B-frames, and
+        ``stitchable`` keeps parameter sets independent of the content, so that a segment of a resumed
+        encoder follows one of its predecessor's under the same initialisation.
+        """
+        params = {
+            "keyint": "infinite",
+            "scenecut": "0",
+            "open-gop": "0",
+            "bframes": "0",
+            "stitchable": "1",
+            "rc-lookahead": str(self.lookahead),
+        }
+        if self.motion == "trimmed":
+            params |= {"partitions": "i8x8,i4x4", "subme": "1"}
+        return ":".join(f"{key}={value}" for key, value in params.items())
+
+
+MOVFLAGS = "empty_moov+default_base_moof+frag_keyframe+frag_discont+negative_cts_offsets+skip_trailer"
+"""Of the muxer: one initialisation, then self-contained fragments with absolute times, and nothing after."""
+
+
+def encoder_name() -> str:
+    """Name the encoder and its versions, for the manifest."""
+    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    return f"libx264 (PyAV {av.__version__}, libavcodec {codec})"
+
+
+class FragmentEncoder:
+    """One libx264 and one fragmented-MP4 muxer; a fragment is complete when the next one's IDR arrives.
+
+    Args:
+        info: Size, time base, frame rate and pixel aspect of the pictures.
+        settings: Of the encoder.
+        first_fragment: Number of the first fragment, from 1; a resumed stream goes on counting.
+
+    Attributes:
+        init: The initialisation segment (``ftyp`` and ``moov``); equal for equal settings and size.
+
+    Raises:
+        NotAvailable: This build of FFmpeg has no libx264.
+        OutputError: The encoder refuses the size or the settings.
+    """
+
+    def __init__(self, info: SourceInfo, settings: EncoderSettings, *, first_fragment: int = 1) -> None:
+        self._time_base = info.time_base
+        self._convert = YuvConverter(info.width, info.height)
+        self._sink = _Sink()
+        width, height = even_size(info.width, info.height)
+        try:
+            self._container, self._stream = _open(self._sink, info, settings, width, height, first_fragment)
+            self._container.start_encoding()
+        except av.codec.codec.UnknownCodecError as error:
+            raise NotAvailable(
+                "this build of FFmpeg cannot encode H.264 (no libx264)",
+                hint="install PyAV's own wheels: pip install --force-reinstall av",
+            ) from error
+        except (av.FFmpegError, ValueError) as error:
+            raise OutputError(
+                f"the H.264 encoder refuses {width}x{height}, preset {settings.preset}, "
+                f"crf {settings.crf} ({error})",
+                hint="choose other encoder settings, or a smaller picture",
+            ) from error
+        self.init = self._sink.take()
+        self._durations: dict[int, int] = {}  # of the frames whose successor is known
+        self._starts: deque[int] = deque()  # pts of the IDRs that are to come out
+        self._waiting: deque[av.Packet[av.VideoStream]] = deque()
+        self._last_pts: int | None = None
+        self._begun = False
+
+    def encode(self, image: Image, pts: int, *, start: bool) -> list[bytes]:
+        """Take one picture.
+
+        Args:
+            image: ``(h, w, 3)`` uint8 BGR, of the size given; the caller may reuse it afterwards.
+            pts: Ticks of the source's time base, greater than the one before.
+            start: Begin a new fragment here, with an IDR. True for the first picture.
+
+        Returns:
+            The fragments that are complete now, in order; usually none.
+        """
+        frame = self._convert(image)
+        frame.pts = pts
+        frame.time_base = self._time_base
+        frame.pict_type = av.video.frame.PictureType.I if start else av.video.frame.PictureType.NONE
+        if start:
+            self._starts.append(pts)
+        if self._last_pts is not None:
+            self._durations[self._last_pts] = pts - self._last_pts
+        self._last_pts = pts
+        self._waiting += self._stream.encode(frame)
+        return self._mux()
+
+    def finish(self, duration: int) -> list[bytes]:
+        """Drain the encoder; the last picture is shown for ``duration`` ticks. Returns the rest, in order."""
+        if self._last_pts is None:
+            self.abandon()
+            return []
+        self._durations[self._last_pts] = duration
+        self._waiting += self._stream.encode(None)
+        fragments = self._mux()
+        self._container.close()
+        rest = self._sink.take()
+        if self._waiting or self._starts or not rest:
+            raise StageFailed("the H.264 encoder did not return every frame that it was given")
+        return [*fragments, rest]
+
+    def abandon(self) -> None:
+        """Let go of the encoder; what is not complete is lost."""
+        self._waiting.clear()
+        self._container.close()
+
+    def _mux(self) -> list[bytes]:
+        fragments = []
+        while self._waiting and (pts := cast(int, self._waiting[0].pts)) in self._durations:
+            packet = self._waiting.popleft()
+            if packet.is_keyframe != (bool(self._starts) and self._starts[0] == pts):
+                raise StageFailed(
+                    f"the H.264 encoder set an IDR where none was asked for, or none, at pts {pts}"
+                )
+            packet.duration = self._durations.pop(pts)
+            self._container.mux_one(packet)
+            if packet.is_keyframe:
+                self._starts.popleft()
+                if self._begun:
+                    fragments.append(self._sink.take())
+                self._begun = True
+        return fragments
+
+
+class _Sink:
+    """What the muxer writes to: no seeking, and the bytes of a fragment are taken out as one."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+
+def _open(
+    sink: _Sink, info: SourceInfo, settings: EncoderSettings, width: int, height: int, first_fragment: int
+) -> tuple[av.container.OutputContainer, av.VideoStream]:
+    container = av.open(
+        sink,
+        "w",
+        format="mp4",
+        container_options={
+            "movflags": MOVFLAGS,
+            "fflags": "+bitexact",  # no library version in the files: the same settings, the same bytes
+            "flush_packets": "1",  # a complete fragment leaves the muxer's buffer at once
+            "fragment_index": str(first_fragment),
+        },
+    )
+    rate = Fraction(info.frame_rate).limit_denominator(1001 * 1000) if info.frame_rate > 0 else Fraction(25)
+    stream = container.add_stream(
+        "libx264",
+        rate=rate,
+        time_base=info.time_base,
+        width=width,
+        height=height,
+        options={
+            "preset": settings.preset,
+            "crf": str(settings.crf),
+            "forced-idr": "1",
+            "x264-params": settings.x264_params(),
+        },
+    )
+    context = stream.codec_context
+    context.pix_fmt = "yuv420p"
+    context.sample_aspect_ratio = info.sample_aspect_ratio
+    context.thread_count = settings.threads
+    context.thread_type = ThreadType.FRAME  # PyAV's default, slices, costs wall time and bytes
+    tags = ColourTags.for_height(info.height)
+    context.colorspace = tags.matrix
+    context.color_primaries = tags.primaries
+    context.color_trc = tags.transfer
+    context.color_range = tags.range
+    return container, stream
