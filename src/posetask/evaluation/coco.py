@@ -1,0 +1,138 @@
+"""COCO keypoints JSON: a dataset (truth, or what ``posetask run`` writes) or a list of results.
+
+https://cocodataset.org/#format-data and #format-results. Beyond COCO: ``track_id`` (as in PoseTrack),
+``visibility`` (share of the person in view) and ``ignore``. ``image_id`` is the frame index from 0 wherever
+it is compared with MOT rows or Parquet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from posetask.errors import InputError
+from posetask.evaluation.people import JOINTS, NO_ID, Ids, Numbers, People
+
+
+class _Model(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Image(_Model):
+    id: int
+    height: float | None = None
+
+
+class _Category(_Model):
+    id: int
+    name: str = ""
+
+
+class _Person(_Model):
+    image_id: int
+    category_id: int = 1
+    bbox: tuple[float, float, float, float] | None = None
+    keypoints: Annotated[list[float | None], Field(max_length=JOINTS * 3)] | None = None
+    area: float | None = None
+    score: float | None = None
+    track_id: int | None = None
+    visibility: float | None = None
+    iscrowd: int = 0
+    ignore: int = 0
+
+
+class CocoDataset(_Model):
+    """The parts of a COCO file that are read."""
+
+    images: list[_Image]
+    annotations: list[_Person]
+    categories: list[_Category] = []
+
+    def person(self, path: Path) -> int:
+        """Category id of a person: the one of that name, or the only one.
+
+        Raises:
+            InputError: There are several, and none is called person.
+        """
+        named = [c.id for c in self.categories if c.name.lower() in ("person", "pedestrian")]
+        if not named and len(self.categories) > 1:
+            raise InputError(f"{path} has no category 'person'", hint="name the category of people so")
+        return (named or [c.id for c in self.categories] or [1])[0]
+
+    def frames(self) -> tuple[Ids, Numbers]:
+        """Image ids, ascending, and the images' heights (NaN where not given)."""
+        images = sorted({image.id: image for image in self.images}.values(), key=lambda image: image.id)
+        heights = [np.nan if image.height is None else image.height for image in images]
+        return np.array([image.id for image in images], np.int64), np.array(heights, np.float64)
+
+
+def read_dataset(path: Path) -> CocoDataset:
+    """Read a COCO dataset.
+
+    Raises:
+        InputError: It is not JSON, or not COCO.
+    """
+    dataset: CocoDataset = _parse(TypeAdapter(CocoDataset), path, "a COCO dataset")
+    return dataset
+
+
+def read_results(path: Path) -> list[_Person]:
+    """Read a COCO list of results.
+
+    Raises:
+        InputError: It is not JSON, or not COCO.
+    """
+    people: list[_Person] = _parse(TypeAdapter(list[_Person]), path, "a list of COCO results")
+    return people
+
+
+def people_of(path: Path, annotations: list[_Person], person: int) -> People:
+    """Bring the annotations of category ``person`` into columns.
+
+    Keypoints that are missing, null, NaN, or all 0 are no pose.
+
+    Raises:
+        InputError: There are annotations, but none of people; or keypoints that are not COCO's 17.
+    """
+    mine = [a for a in annotations if a.category_id == person]
+    if annotations and not mine:
+        raise InputError(
+            f"{path} has no annotation of category {person} (person)",
+            hint="use the truth's category ids in the predictions",
+        )
+    keypoints = np.full((len(mine), JOINTS, 3), np.nan)
+    for row, annotation in enumerate(mine):
+        values = annotation.keypoints
+        if values and any(values):
+            if len(values) != JOINTS * 3:
+                raise InputError(
+                    f"{path}: keypoints of {len(values)} numbers in image {annotation.image_id}",
+                    hint="only COCO's 17 keypoints can be scored: 51 numbers, x, y and flag or score each",
+                )
+            keypoints[row] = np.array(values, np.float64).reshape(JOINTS, 3)
+    return People.of(
+        [a.image_id for a in mine],
+        [a.bbox or (np.nan,) * 4 for a in mine],
+        scores=[1.0 if a.score is None else a.score for a in mine],
+        ids=[NO_ID if a.track_id is None else max(a.track_id, NO_ID) for a in mine],
+        keypoints=keypoints,
+        areas=[np.nan if a.area is None else a.area for a in mine],
+        visible=[np.nan if a.visibility is None else a.visibility for a in mine],
+        ignored=[a.ignore for a in mine],
+        crowds=[a.iscrowd for a in mine],
+    )
+
+
+def _parse(adapter: TypeAdapter[Any], path: Path, kind: str) -> Any:
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path} is not {kind}: {where + ': ' if where else ''}{first['msg']}",
+            hint="see docs/evaluation.md for the formats",
+        ) from error
