@@ -30,8 +30,16 @@ reason that stands in a condition. ``hint`` says what to do next; it is part of 
     ├── FramesExpired                no      23    410
     ├── StageFailed                  no      24    500   a stage broke its contract
     ├── NotAvailable                 no      25    501   the machine lacks a part (posetask doctor)
+    ├── TransportError               no      26    502   the broker, or what lies on it, is not as it must be
+    │   ├── MalformedRecord                              bytes that are no record of ours
+    │   ├── RecordTooLarge
+    │   ├── StreamBroken                                 a gap, or counts that disagree
+    │   ├── TopicLost                                    deleted, or made anew, under a run
+    │   ├── KafkaAccessDenied                            credentials or ACLs
+    │   └── KafkaRefused                                 a setting, a policy or the partition budget
     └── Unavailable                  yes     30    503   a dependency is away for now
-        └── DownloadFailed
+        ├── DownloadFailed
+        └── KafkaUnavailable                             no broker answers, or too few replicas
 """
 
 from __future__ import annotations
@@ -214,3 +222,38 @@ class Unavailable(PoseTaskError):
 
 class DownloadFailed(Unavailable):
     """A model could not be fetched."""
+
+
+class TransportError(PoseTaskError):
+    """The broker, or what lies on it, is not as it must be, and trying again changes nothing."""
+
+    exit_code = 26
+    http_status = 502
+
+
+class MalformedRecord(TransportError):
+    """A record on a topic cannot be read: damaged, foreign, or of a newer schema."""
+
+
+class RecordTooLarge(TransportError):
+    """A record is larger than the broker takes, and cannot be made smaller."""
+
+
+class StreamBroken(TransportError):
+    """A topic skips a frame, or its partitions disagree about the end."""
+
+
+class TopicLost(TransportError):
+    """A topic of the run is not there: never made, deleted under it, or made anew by a stranger."""
+
+
+class KafkaAccessDenied(TransportError):
+    """The broker refuses our credentials, or an ACL is missing."""
+
+
+class KafkaRefused(TransportError):
+    """The broker refuses what was asked for: a setting, a policy, or too many partitions."""
+
+
+class KafkaUnavailable(Unavailable):
+    """No broker answers, or too few replicas are in sync to write safely."""
