@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from posetask.errors import InvalidParameters
 from posetask.tracking import kalman
-from posetask.tracking.iou import Indices
+from posetask.tracking.iou import Indices, where
 from posetask.tracking.matching import associate
 from posetask.tracking.measurements import Measurements, measure
 from posetask.tracking.parameters import REFERENCE_FRAME_RATE, ByteTrackParameters
@@ -129,7 +129,7 @@ class ByteTracker:
     def _associate(self, table: TrackTable, seen: Measurements) -> tuple[Indices, Indices]:
         """``(T,)``: the detection of each track, or -1; and the high detections that are left over."""
         p = self.parameters
-        high = np.flatnonzero(seen.usable & (seen.scores > p.track_thresh))
+        high = where(seen.usable & (seen.scores > p.track_thresh))
         matched = np.full(len(table), -1, np.intp)
         if not len(table):
             return matched, high
@@ -141,13 +141,13 @@ class ByteTracker:
                 i, j = associate(boxes[:, tracks], seen.corners[:, detections], limit, weights)
                 matched[tracks[i]] = detections[j]
 
-        match(np.flatnonzero(table.confirmed), high, p.match_thresh, fused=True)
-        missed = np.flatnonzero(table.confirmed[: table.tracked] & (matched[: table.tracked] < 0))
+        match(where(table.confirmed), high, p.match_thresh, fused=True)
+        missed = where(table.confirmed[: table.tracked] & (matched[: table.tracked] < 0))
         if len(missed):
-            low = np.flatnonzero(seen.usable & (seen.scores > LOW_THRESH) & (seen.scores < p.track_thresh))
+            low = where(seen.usable & (seen.scores > LOW_THRESH) & (seen.scores < p.track_thresh))
             match(missed, low, SECOND_LIMIT, fused=False)
         left = _left_over(high, matched, len(seen.scores))
-        unconfirmed = np.flatnonzero(~table.confirmed)
+        unconfirmed = where(~table.confirmed)
         if len(unconfirmed) and len(left):
             match(unconfirmed, left, UNCONFIRMED_LIMIT, fused=True)
             left = _left_over(left, matched, len(seen.scores))
@@ -163,15 +163,15 @@ class ByteTracker:
         """
         n, size = table.tracked, len(table)
         hit = matched >= 0
-        hits = np.flatnonzero(hit)
+        hits = where(hit)
         was_confirmed = table.confirmed
         if len(hits):
             table = table.corrected(hits, seen.xyah[:, matched[hits]], self._frame)
         if len(hits) == size == n and not len(new):
             return table, matched
-        tracked = [np.flatnonzero(hit[:n]), np.arange(size, size + len(new)), n + np.flatnonzero(hit[n:])]
+        tracked = [where(hit[:n]), np.arange(size, size + len(new)), n + where(hit[n:])]
         held = ~(hit | table.expired)
-        lost = [n + np.flatnonzero(held[n:]), np.flatnonzero(held[:n] & was_confirmed[:n])]
+        lost = [n + where(held[n:]), where(held[:n] & was_confirmed[:n])]
         table = table.expiring(self._frame, self.max_time_lost)
         if len(new):
             table = table.join(TrackTable.starting(seen.xyah[:, new], self._issued + 1, self._frame))
@@ -183,7 +183,7 @@ class ByteTracker:
         if worse.any():
             keep = ~worse
             matched = matched[keep[: table.tracked]]
-            table = table.take(np.flatnonzero(keep), len(matched))
+            table = table.take(where(keep), len(matched))
         return table, matched
 
 
@@ -196,7 +196,7 @@ def _left_over(detections: Indices, matched: Indices, count: int) -> Indices:
 
 def _output(table: TrackTable, seen: Measurements, matched: Indices) -> TrackerOutput:
     n = table.tracked
-    shown = np.flatnonzero(table.confirmed[:n])
+    shown = where(table.confirmed[:n])
     det_index = matched[shown]
     return TrackerOutput(
         table.ids[shown].astype(np.int32),
