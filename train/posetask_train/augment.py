@@ -48,7 +48,7 @@ def _cutout(rng: np.random.Generator, image: Picture, chance: float, largest: fl
 
 
 def frame(rng: np.random.Generator, image: Picture, boxes: Floats) -> tuple[Picture, Floats]:
-    """A frame for the detector: flipped, scaled and shifted within its letterbox, recoloured.
+    """Vary a frame for the detector: flipped, scaled and shifted within its letterbox, recoloured.
 
     Args:
         rng: Source of chance.
@@ -85,7 +85,7 @@ def frame(rng: np.random.Generator, image: Picture, boxes: Floats) -> tuple[Pict
 
 
 def crop(rng: np.random.Generator, image: Picture, points: Floats) -> tuple[Picture, Floats]:
-    """A crop for the estimator: scaled, turned and shifted as a rough box would, flipped, recoloured.
+    """Vary a crop for the estimator: scaled, turned and shifted as a rough box would, flipped, recoloured.
 
     Args:
         rng: Source of chance.

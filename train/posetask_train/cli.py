@@ -19,7 +19,9 @@ POSE = Recipe(epochs=10, batch=64, rate=2e-3)
 def main() -> None:
     """Render the data, train what is asked for, export."""
     parser = argparse.ArgumentParser(prog="posetask-train", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the ONNX files, logs and checkpoints")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the ONNX files, logs and checkpoints"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/posetask-train-cache"))  # noqa: S108
     parser.add_argument("--only", choices=["data", "detector", "pose", "export"])
@@ -37,7 +39,12 @@ def main() -> None:
         data.render(held, held_plan, args.threads, first=data.CHECK_SEED)
     for name, recipe, run in (("detector", DETECTOR, tasks.detector), ("pose", POSE, tasks.pose)):
         if args.only in (None, name):
-            run(args.cache, held, replace(recipe, seed=args.seed, epochs=args.epochs or recipe.epochs), args.out)
+            run(
+                args.cache,
+                held,
+                replace(recipe, seed=args.seed, epochs=args.epochs or recipe.epochs),
+                args.out,
+            )
     if args.only in (None, "export"):
         export.pair(args.out)
 

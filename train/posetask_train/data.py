@@ -20,7 +20,6 @@ import numpy.typing as npt
 from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
 from posetask.synth.truth import Truth
 from posetask.synth.world import World
-
 from posetask_train.nets import DETECTOR_SIZE, POSE_SIZE
 
 TRAIN_SEED, CHECK_SEED = 1_000_000_000, 2_000_000_000
@@ -78,7 +77,9 @@ def letterbox(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], floa
     height, width = DETECTOR_SIZE
     r = min(height / image.shape[0], width / image.shape[1])
     out = np.full((height, width, 3), 114, np.uint8)
-    small = cv2.resize(image, (int(image.shape[1] * r), int(image.shape[0] * r)), interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(
+        image, (int(image.shape[1] * r), int(image.shape[0] * r)), interpolation=cv2.INTER_LINEAR
+    )
     out[: small.shape[0], : small.shape[1]] = small
     return out, r
 

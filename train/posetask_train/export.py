@@ -36,7 +36,9 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in list(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _SMALL:
             continue
-        stored = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name + "_fp16")
+        stored = numpy_helper.from_array(
+            numpy_helper.to_array(tensor).astype(np.float16), tensor.name + "_fp16"
+        )
         casts.append(helper.make_node("Cast", [stored.name], [tensor.name], to=TensorProto.FLOAT))
         graph.initializer.remove(tensor)
         graph.initializer.append(stored)
@@ -46,7 +48,9 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def write(model: nn.Module, size: tuple[int, int], names: tuple[str, list[str]], path: Path, doc: str) -> None:
+def write(
+    model: nn.Module, size: tuple[int, int], names: tuple[str, list[str]], path: Path, doc: str
+) -> None:
     """Export one network with a free batch."""
     buffer = io.BytesIO()
     inputs, outputs = names
@@ -69,7 +73,7 @@ def write(model: nn.Module, size: tuple[int, int], names: tuple[str, list[str]],
 
 
 def average(checkpoint: Path, model: nn.Module) -> nn.Module:
-    """The moving average in a checkpoint."""
+    """Load the moving average of a checkpoint."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model.load_state_dict(state["average"])
     return model

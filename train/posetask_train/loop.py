@@ -99,7 +99,8 @@ def train(
     norms = [p for p in model.parameters() if p.ndim < 2]
     weights = [p for p in model.parameters() if p.ndim >= 2]
     optimiser = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": recipe.decay}, {"params": norms, "weight_decay": 0.0}], lr=recipe.rate
+        [{"params": weights, "weight_decay": recipe.decay}, {"params": norms, "weight_decay": 0.0}],
+        lr=recipe.rate,
     )
     average = Average(model, recipe.ema)
     steps = samples // recipe.batch
@@ -172,4 +173,3 @@ def train(
 def _float(y: Any) -> Any:
     """Losses are worked out in float32 on the CPU: they are small beside the network."""
     return tuple(v.float().cpu() for v in y) if isinstance(y, tuple) else y.float().cpu()
-

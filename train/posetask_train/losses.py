@@ -41,7 +41,9 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(boxes: Tensor, raw: Tensor, decoded: Tensor, corners: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+def assign(
+    boxes: Tensor, raw: Tensor, decoded: Tensor, corners: Tensor, strides: Tensor
+) -> tuple[Tensor, Tensor]:
     """SimOTA for one picture.
 
     Args:

@@ -22,7 +22,9 @@ KEYPOINTS = 17
 def conv(cin: int, cout: int, k: int = 3, s: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(cin, cout, k, s, k // 2, bias=False), nn.BatchNorm2d(cout, momentum=0.03), nn.ReLU(inplace=True)
+        nn.Conv2d(cin, cout, k, s, k // 2, bias=False),
+        nn.BatchNorm2d(cout, momentum=0.03),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -37,6 +39,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to the same shape."""
         return F.relu(x + self.widen(self.narrow(x)))
 
 
@@ -68,6 +71,7 @@ class Detector(nn.Module):
             nn.init.constant_(layer.bias, -4.6)  # a prior of one in a hundred
 
     def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
         x = self.s4(self.stem(images * (1 / 64) - 2))
         c8 = self.s8(x)
         c16 = self.s16(c8)
@@ -103,6 +107,7 @@ class Gate(nn.Module):
         self.hidden, self.key = hidden, key
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[B, 17, width]`` to the same shape."""
         u, v, base = torch.split(F.silu(self.enter(self.norm(x))), [self.hidden, self.hidden, self.key], -1)
         q = base * self.gamma[0] + self.beta[0]
         k = base * self.gamma[1] + self.beta[1]
@@ -111,8 +116,11 @@ class Gate(nn.Module):
 
 
 class Pose(nn.Module):
-    """Input ``[B, 3, 128, 96]`` RGB, ImageNet's mean and deviation; outputs ``simcc_x [B, 17, 192]``,
-    ``simcc_y [B, 17, 256]``: RTMPose's contract, keypoint = argmax / 2, score from the maxima."""
+    """RTMPose's contract: keypoint = argmax / 2, score from the maxima.
+
+    Input ``[B, 3, 128, 96]`` RGB, ImageNet's mean and deviation; outputs ``simcc_x [B, 17, 192]`` and
+    ``simcc_y [B, 17, 256]``.
+    """
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
@@ -132,6 +140,7 @@ class Pose(nn.Module):
         self.y = nn.Linear(width, int(height * SPLIT), bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         c8 = self.s8(self.s4(self.stem(x)))
         c16 = self.s16(c8)
         merged = self.merge(self.lateral(c8) + F.interpolate(self.top(c16), scale_factor=2.0, mode="nearest"))
@@ -146,7 +155,9 @@ def macs(model: nn.Module, *inputs: Tensor) -> int:
     def count(layer: nn.Module, _: object, out: Tensor) -> None:
         nonlocal total
         if isinstance(layer, nn.Conv2d):
-            total += out.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            total += (
+                out.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            )
         elif isinstance(layer, nn.Linear):
             total += out.numel() * layer.in_features
 

@@ -44,7 +44,9 @@ def detector(cache: Path, held: Path, recipe: Recipe, out: Path) -> nn.Module:
             with torch.inference_mode():
                 raw = model(x.to(next(model.parameters()).device)).float().cpu()
             decoded = losses.decode(raw, corners, strides)
-            xyxy = torch.cat([decoded[..., :2] - decoded[..., 2:] / 2, decoded[..., :2] + decoded[..., 2:] / 2], -1)
+            xyxy = torch.cat(
+                [decoded[..., :2] - decoded[..., 2:] / 2, decoded[..., :2] + decoded[..., 2:] / 2], -1
+            )
             for n in range(len(raw)):
                 score = raw[n, :, 4] * raw[n, :, 5]
                 keep = suppress(xyxy[n], score, 0.4, 0.6)
@@ -106,7 +108,11 @@ def pose(cache: Path, held: Path, recipe: Recipe, out: Path) -> nn.Module:
             rows = held_rows[begin : begin + 64]
             cut = np.array(held_crops[rows])[:, dy : dy + POSE_SIZE[0], dx : dx + POSE_SIZE[1]]
             truth = torch.from_numpy(held_points[rows] - np.array([dx, dy, 0], np.float32))
-            outside = (truth[..., :2] < 0).any(-1) | (truth[..., 0] >= POSE_SIZE[1]) | (truth[..., 1] >= POSE_SIZE[0])
+            outside = (
+                (truth[..., :2] < 0).any(-1)
+                | (truth[..., 0] >= POSE_SIZE[1])
+                | (truth[..., 1] >= POSE_SIZE[0])
+            )
             truth[..., 2][outside] = 0
             with torch.inference_mode():
                 x, y = model(normalise(cut).to(next(model.parameters()).device))

@@ -74,7 +74,7 @@ class State:
 
 
 class Actor:
-    """A person. The script is drawn action by action, so a moment's state does not depend on how far one looks."""
+    """A person; the script is drawn action by action, so a state does not depend on how far one looks."""
 
     def __init__(self, rng: np.random.Generator, floor: Floor, *, roam: float) -> None:
         """Draw build, look and the first action.
@@ -122,7 +122,7 @@ class Actor:
         return State(x, z, heading, pose)
 
     def _depth(self) -> float:
-        """A distance such that the height in the picture is spread evenly on a logarithmic scale."""
+        """Draw a distance such that the height in the picture is spread evenly on a logarithmic scale."""
         near, far = math.log(self._floor.near), math.log(self._floor.far)
         return math.exp(float(self._rng.uniform(near, far)))
 

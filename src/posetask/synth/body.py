@@ -51,7 +51,7 @@ class Build:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Build:
-        """A random adult or child."""
+        """Draw an adult or a child."""
         child = rng.random() < 0.12
         height = rng.uniform(1.15, 1.5) if child else rng.normal(1.70, 0.09)
         k = height / 1.70
@@ -79,13 +79,20 @@ class Build:
 
 
 def stack(builds: list[Build]) -> dict[str, Array]:
-    """Builds of several people as one array of shape ``(N,)`` per length."""
+    """Turn the builds of several people into one array of shape ``(N,)`` per length."""
     return {f.name: np.array([getattr(b, f.name) for b in builds], float) for f in fields(Build)}
 
 
 def _rotation(pitch: Array, roll: Array, yaw: Array) -> Array:
     """``(N, 3, 3)``: columns are the turned left, up and forward axes; yaw turns towards the left."""
-    cp, sp, cr, sr, cy, sy = np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll), np.cos(yaw), np.sin(yaw)
+    cp, sp, cr, sr, cy, sy = (
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(roll),
+        np.sin(roll),
+        np.cos(yaw),
+        np.sin(yaw),
+    )
     zero, one = np.zeros_like(cp), np.ones_like(cp)
     rx = np.stack([one, zero, zero, zero, cp, -sp, zero, sp, cp], -1).reshape(-1, 3, 3)
     rz = np.stack([cr, sr, zero, -sr, cr, zero, zero, zero, one], -1).reshape(-1, 3, 3)
@@ -94,7 +101,7 @@ def _rotation(pitch: Array, roll: Array, yaw: Array) -> Array:
 
 
 def _limb(flexion: Array, abduction: Array, side: float) -> Array:
-    """Unit vectors ``(N, 3)`` of a hanging limb that is lifted forward and outward."""
+    """Work out unit vectors ``(N, 3)`` of a hanging limb that is lifted forward and outward."""
     c = np.cos(abduction)
     return np.stack([side * np.sin(abduction), -np.cos(flexion) * c, np.sin(flexion) * c], -1)
 

@@ -37,7 +37,7 @@ class Camera:
     def draw(
         cls, rng: np.random.Generator, width: int, height: int, near: float, far: float, motion: float
     ) -> Camera:
-        """A random camera.
+        """Draw a camera.
 
         Args:
             rng: Source of chance.
@@ -80,7 +80,7 @@ class Camera:
         return np.concatenate([turn, move[:, None]], 1)
 
     def project(self, points: Array) -> Array:
-        """Pixels ``(..., 2)`` in the still picture of points ``(..., 3)``: right, up from the floor, distance."""
+        """Pixels ``(..., 2)`` of points ``(..., 3)``: right, up from the floor, distance; still picture."""
         z = np.maximum(points[..., 2], 0.3)
         return np.stack(
             [
@@ -118,7 +118,7 @@ class Film:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, height: int, hard: bool) -> Film:
-        """A random film; a hard one is darker, noisier and more compressed."""
+        """Draw a film; a hard one is darker, noisier and more compressed."""
         k = height / 360
         light = float(rng.uniform(0.5, 1.15) if hard else rng.uniform(0.82, 1.18))
         return cls(
@@ -150,26 +150,28 @@ class Darkroom:
         radius = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) * 2
         corner = np.rint(255 * (1 - film.vignette * radius)).astype(np.uint8)
         self._corner: Picture = cv2.merge([corner, corner, corner]).astype(np.uint8)
+        levels = np.arange(256)[:, None, None] * film.gain
+        self._gain: Picture = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
         self._kernel = _streak(film.motion, film.direction)
 
     def develop(self, image: Picture, index: int, t: float) -> Picture:
-        """The picture as it comes out of the camera's codec; same shape and type."""
+        """Make of a scene the picture that comes out of the camera's codec; same shape and type."""
         f = self._film
         light = 1 + f.flicker * math.sin(f.rate * t + f.seed)
         out = cv2.multiply(image, self._corner, scale=light / 255)
-        if np.abs(f.gain - 1).max() > 0.01:
-            out = cv2.multiply(out, (float(f.gain[0]), float(f.gain[1]), float(f.gain[2]), 1.0))
+        out = cv2.LUT(out, self._gain)
         if f.blur > 0.3:
             out = cv2.GaussianBlur(out, (0, 0), f.blur)
         if self._kernel is not None:
             out = cv2.filter2D(out, -1, self._kernel)
         dy, dx = np.random.default_rng([f.seed, index]).integers(0, 64, 2)
         h, w = out.shape[:2]
-        out = cv2.subtract(cv2.add(out, self._more[dy : dy + h, dx : dx + w]), self._less[dy : dy + h, dx : dx + w])
+        out = cv2.subtract(
+            cv2.add(out, self._more[dy : dy + h, dx : dx + w]), self._less[dy : dy + h, dx : dx + w]
+        )
         if f.quality:
-            ok, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, f.quality])
-            if ok:
-                out = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, f.quality])
+            return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
         return np.asarray(out, np.uint8)
 
 
@@ -177,7 +179,7 @@ def _streak(length: float, direction: float) -> Array | None:
     """Kernel of a straight motion blur, or None where it is shorter than a pixel and a half."""
     if length < 1.5:
         return None
-    n = 2 * int(math.ceil(length / 2)) + 1
+    n = 2 * math.ceil(length / 2) + 1
     kernel = np.zeros((n, n), np.float32)
     half, c = length / 2, (n - 1) / 2
     d = np.array([math.cos(direction), math.sin(direction)]) * half * 16

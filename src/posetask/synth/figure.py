@@ -81,8 +81,8 @@ class Painter:
         along = np.concatenate([np.linspace(-0.14, 0.9, 13), [0.94, 0.98, 1.02, 1.07]])
         self._slices = np.stack([along, *(_smooth(along, rough[:, 0], rough[:, k]) for k in (1, 2))], -1)
         self._hem, self._waist = int(np.searchsorted(along, 0.0)), int(np.searchsorted(along, 0.3))
-        weave = rng.normal(0, 1, (96, 96)).astype(np.float32)
-        weave = cv2.GaussianBlur(weave, (0, 0), float(rng.uniform(0.8, 2.5)))
+        threads = rng.normal(0, 1, (96, 96)).astype(np.float32)
+        weave = cv2.GaussianBlur(threads, (0, 0), float(rng.uniform(0.8, 2.5)))
         folds = cv2.GaussianBlur(rng.normal(0, 1, (96, 96)).astype(np.float32), (0, 0), 7)
         texture = weave / weave.std() * (3 + 9 * look.weave) + folds / folds.std() * 9
         self._texture: Picture = np.clip(128 + texture, 64, 192).astype(np.uint8)
@@ -90,7 +90,10 @@ class Painter:
     def _limbs(self, build: Build, look: Look) -> None:
         m, cloth = build.muscle, look.loose
         rows: list[tuple[int, int, float, float, float, float, Colour, float, int]] = []
-        legs = ((b.L_HIP, b.L_KNEE, b.L_ANKLE, b.L_HEEL, b.L_TOE), (b.R_HIP, b.R_KNEE, b.R_ANKLE, b.R_HEEL, b.R_TOE))
+        legs = (
+            (b.L_HIP, b.L_KNEE, b.L_ANKLE, b.L_HEEL, b.L_TOE),
+            (b.R_HIP, b.R_KNEE, b.R_ANKLE, b.R_HEEL, b.R_TOE),
+        )
         for leg, (hip, knee, ankle, heel, toe) in enumerate(legs):
             covered = look.cut is Bottom.TROUSERS
             wear = look.bottom if covered else look.skin
@@ -99,17 +102,36 @@ class Painter:
             rows.append((knee, ankle, 0, 1, 0.054 * m + extra, 0.036 * m + extra * 1.3, wear, 0.0, 2 + leg))
             rows.append((hip, knee, 0, 1, 0.086 * m + extra, 0.058 * m + extra, wear, 0.0, 2 + leg))
             if look.cut is Bottom.SHORTS:
-                rows.append((hip, knee, 0, 0.72, 0.09 * m + cloth, 0.078 * m + cloth, look.bottom, 0.006, 4 + leg))
-        arms = ((b.L_SHOULDER, b.L_ELBOW, b.L_WRIST, b.L_HAND), (b.R_SHOULDER, b.R_ELBOW, b.R_WRIST, b.R_HAND))
+                rows.append(
+                    (hip, knee, 0, 0.72, 0.09 * m + cloth, 0.078 * m + cloth, look.bottom, 0.006, 4 + leg)
+                )
+        arms = (
+            (b.L_SHOULDER, b.L_ELBOW, b.L_WRIST, b.L_HAND),
+            (b.R_SHOULDER, b.R_ELBOW, b.R_WRIST, b.R_HAND),
+        )
         for arm, (shoulder, elbow, wrist, hand) in enumerate(arms):
             covered = look.sleeves is Sleeves.LONG
             wear = look.top if covered else look.skin
             extra = cloth if covered else 0.0
-            rows.append((wrist, hand, 0, 0.8, 0.027 * m, 0.024 * m, look.skin, 0.034, 6 + arm if not covered else 8 + arm))
+            rows.append(
+                (
+                    wrist,
+                    hand,
+                    0,
+                    0.8,
+                    0.027 * m,
+                    0.024 * m,
+                    look.skin,
+                    0.034,
+                    6 + arm if not covered else 8 + arm,
+                )
+            )
             rows.append((elbow, wrist, 0, 1, 0.040 * m + extra, 0.027 * m + extra, wear, 0.034, 6 + arm))
             rows.append((shoulder, elbow, 0, 1, 0.053 * m + extra, 0.041 * m + extra, wear, 0.034, 6 + arm))
             if look.sleeves is Sleeves.SHORT:
-                rows.append((shoulder, elbow, 0, 0.6, 0.058 * m + cloth, 0.052 * m + cloth, look.top, 0.038, 10 + arm))
+                rows.append(
+                    (shoulder, elbow, 0, 0.6, 0.058 * m + cloth, 0.052 * m + cloth, look.top, 0.038, 10 + arm)
+                )
         rows.append((b.CHEST, b.HEAD, 0.5, 0.9, 0.058 * m, 0.052 * m, look.skin, -0.015, 12))
         self._a = np.array([r[0] for r in rows])
         self._b = np.array([r[1] for r in rows])
@@ -135,7 +157,15 @@ class Painter:
             pixel ``(x, y)`` of the silhouette's top-left corner; all may reach outside the picture.
         """
         limb = 0.06 * f.scale
-        layers = _LAYERS if limb > 9 else _LAYERS[0:4:1] if limb > 4 else (_LAYERS[0], _LAYERS[2]) if limb > 1.4 else _LAYERS[2:3]
+        layers = (
+            _LAYERS
+            if limb > 9
+            else _LAYERS[0:4:1]
+            if limb > 4
+            else (_LAYERS[0], _LAYERS[2])
+            if limb > 1.4
+            else _LAYERS[2:3]
+        )
         picks = [_LAYERS.index(layer) for layer in layers]
         parts: list[_Part] = []
         p = f.xy[self._a] * (1 - self._t0) + f.xy[self._b] * self._t0
@@ -173,7 +203,12 @@ class Painter:
         return np.concatenate([low, high]), mask, corner
 
     def _layered(
-        self, outline: Array, colour: Colour, light: Array, radius: float, layers: tuple[tuple[float, float], ...]
+        self,
+        outline: Array,
+        colour: Colour,
+        light: Array,
+        radius: float,
+        layers: tuple[tuple[float, float], ...],
     ) -> list[Polygon]:
         centre = outline.mean(0)
         return [
@@ -221,7 +256,9 @@ class Painter:
 
         dress = look.cut is Bottom.DRESS
         low_colour = look.top if dress else look.bottom
-        parts.append(_Part(depth - 0.004, bands(left[: self._waist + 1], right[: self._waist + 1], low_colour)))
+        parts.append(
+            _Part(depth - 0.004, bands(left[: self._waist + 1], right[: self._waist + 1], low_colour))
+        )
         top = bands(left[self._hem :], right[self._hem :], look.top)
         if f.scale > 22:
             top += self._print(f, left, right)
@@ -238,7 +275,10 @@ class Painter:
             lefts = np.stack([hem_left, left[self._hem], left[self._waist]])
             rights = np.stack([hem_right, right[self._hem], right[self._waist]])
             parts.append(
-                _Part(float(f.near[[b.L_KNEE, b.R_KNEE, b.PELVIS]].max()) + 0.03, bands(lefts, rights, low_colour))
+                _Part(
+                    float(f.near[[b.L_KNEE, b.R_KNEE, b.PELVIS]].max()) + 0.03,
+                    bands(lefts, rights, low_colour),
+                )
             )
         if look.backpack:
             back = -0.19 * f.axes[:, 2]
@@ -246,7 +286,9 @@ class Painter:
             up = (f.xy[b.NECK] - f.xy[b.PELVIS]) * 0.24
             r = np.array([0.115 * f.scale])
             bag = capsules((at - up)[None], (at + up * 0.7)[None], r * 1.1, r)[0]
-            parts.append(_Part(float(f.near[b.CHEST] + back[2]), self._layered(bag, look.bag, light, radius, layers)))
+            parts.append(
+                _Part(float(f.near[b.CHEST] + back[2]), self._layered(bag, look.bag, light, radius, layers))
+            )
 
     def _print(self, f: Figure, left: Array, right: Array) -> list[Polygon]:
         look = self.look
@@ -260,7 +302,9 @@ class Painter:
 
         def across(u0: float, u1: float, s0: float, s1: float) -> Array:
             (a0, b0), (a1, b1) = rim(u0), rim(u1)
-            return np.array([a0 + (b0 - a0) * s0, a0 + (b0 - a0) * s1, a1 + (b1 - a1) * s1, a1 + (b1 - a1) * s0])
+            return np.array(
+                [a0 + (b0 - a0) * s0, a0 + (b0 - a0) * s1, a1 + (b1 - a1) * s1, a1 + (b1 - a1) * s0]
+            )
 
         forward = f.axes[:, 2]
         facing = float(forward[2])
@@ -316,11 +360,16 @@ class Painter:
                 keep = np.sin(angle) > brow
                 fringe = skull[keep] + up * r * 0.06
                 fringe = fringe + lean * 0.2
-                parts.append(_Part(near + base + 0.01, self._layered(fringe, colour, light, r * 0.6, layers[:3])))
+                parts.append(
+                    _Part(near + base + 0.01, self._layered(fringe, colour, light, r * 0.6, layers[:3]))
+                )
             if cap and face > -0.3:
                 tip = f.xy[b.FACE] * 1.25 - centre * 0.25 + up * r * 0.42
                 brim = capsules(
-                    (centre + up * r * 0.45 - side * 0)[None], tip[None], np.array([wide * 0.75]), np.array([wide * 0.5])
+                    (centre + up * r * 0.45 - side * 0)[None],
+                    tip[None],
+                    np.array([wide * 0.75]),
+                    np.array([wide * 0.5]),
                 )[0]
                 flat = centre + up * r * 0.5
                 brim = brim - np.outer((brim - flat) @ up, up) * 0.72
@@ -330,11 +379,17 @@ class Painter:
                 r0, r1 = np.array([wide * 1.05]), np.array([wide * 0.95])
                 mane = capsules(f.xy[b.HAIR][None], fall[None], r0, r1)[0]
                 behind = float(f.near[b.HAIR]) + (0.0 if face < 0 else -0.12)
-                parts.append(_Part(behind + (0.1 if face < -0.1 else 0), self._layered(mane, colour, light, r, layers)))
+                parts.append(
+                    _Part(behind + (0.1 if face < -0.1 else 0), self._layered(mane, colour, light, r, layers))
+                )
             elif look.hairdo is Hair.BUN:
                 at = f.xy[b.HAIR] + (f.xy[b.HAIR] - centre) * 2.4
                 bun = ellipse(at, side * r * 0.45, up * r * 0.45)
-                parts.append(_Part(float(f.near[b.HAIR]) - 0.1 * face, self._layered(bun, colour, light, r * 0.4, layers)))
+                parts.append(
+                    _Part(
+                        float(f.near[b.HAIR]) - 0.1 * face, self._layered(bun, colour, light, r * 0.4, layers)
+                    )
+                )
         self._face(parts, f, r, up, side, near, near + base, look)
 
     def _face(
@@ -356,7 +411,15 @@ class Painter:
             for ear in (b.L_EAR, b.R_EAR):
                 if toward[ear] > -0.25:
                     lobe = ellipse(f.xy[ear], side * r * 0.14, up * r * 0.24)
-                    parts.append(_Part(base + 0.012, [(lobe, tone(look.skin, 0.72)), (lobe * 0.6 + f.xy[ear] * 0.4, tone(look.skin, 0.92))]))
+                    parts.append(
+                        _Part(
+                            base + 0.012,
+                            [
+                                (lobe, tone(look.skin, 0.72)),
+                                (lobe * 0.6 + f.xy[ear] * 0.4, tone(look.skin, 0.92)),
+                            ],
+                        )
+                    )
         for eye in (b.L_EYE, b.R_EYE):
             facing = float(toward[eye])
             if facing < 0.12:
@@ -369,7 +432,12 @@ class Painter:
                 brow = at + up * r * 0.24
                 span = side * r * 0.2
                 thick = up * r * 0.045
-                marks.append((np.array([brow - span, brow + span, brow + span + thick, brow - span + thick]), tone(look.hair, 0.8)))
+                marks.append(
+                    (
+                        np.array([brow - span, brow + span, brow + span + thick, brow - span + thick]),
+                        tone(look.hair, 0.8),
+                    )
+                )
             else:
                 marks.append((ellipse(at, side * r * narrow, up * r * 0.12), tone(look.skin, 0.25)))
             if look.glasses and r > 4:
@@ -384,11 +452,21 @@ class Painter:
         elif toward[b.NOSE] > -0.35:  # in profile the nose sticks out
             tip = f.xy[b.NOSE]
             root = f.xy[b.HEAD] * 0.3 + tip * 0.7
-            parts.append(_Part(base - 0.001, [(np.array([root + up * r * 0.3, tip, root - up * r * 0.1]), tone(look.skin, 0.9))]))
+            parts.append(
+                _Part(
+                    base - 0.001,
+                    [(np.array([root + up * r * 0.3, tip, root - up * r * 0.1]), tone(look.skin, 0.9))],
+                )
+            )
         if toward[b.MOUTH] > 0.2:
             at = f.xy[b.MOUTH]
             skin = tone(look.skin, 0.7)
-            marks.append((ellipse(at, side * r * 0.26 * min(1.0, 1.2 * float(toward[b.MOUTH])), up * r * 0.06), (skin[0] * 0.8, skin[1] * 0.75, min(255.0, skin[2] * 1.1))))
+            marks.append(
+                (
+                    ellipse(at, side * r * 0.26 * min(1.0, 1.2 * float(toward[b.MOUTH])), up * r * 0.06),
+                    (skin[0] * 0.8, skin[1] * 0.75, min(255.0, skin[2] * 1.1)),
+                )
+            )
         if marks:
             parts.append(_Part(base + 0.015, marks))
 
@@ -397,7 +475,10 @@ class Painter:
         if f.scale < 20:
             return
         x0, y0 = max(0, corner[0]), max(0, corner[1])
-        x1, y1 = min(image.shape[1], corner[0] + mask.shape[1]), min(image.shape[0], corner[1] + mask.shape[0])
+        x1, y1 = (
+            min(image.shape[1], corner[0] + mask.shape[1]),
+            min(image.shape[0], corner[1] + mask.shape[0]),
+        )
         if x0 >= x1 or y0 >= y1:
             return
         k = 0.02 * f.scale  # one texel is two centimetres

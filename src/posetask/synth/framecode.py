@@ -42,7 +42,7 @@ def _edges(width: int) -> tuple[list[int], list[int]]:
 
 
 def code_box(width: int) -> tuple[int, int, int, int]:
-    """Where the code stands, with its black margin, for a picture of this width: left, top, right, bottom in pixels."""
+    """Where the code and its black margin stand, in pixels: left, top, right, bottom."""
     columns, rows = _edges(width)
     margin = max(1, round(width / _CELLS_ACROSS / 4))
     return columns[0] - margin, max(0, rows[0] - margin), min(width, columns[-1] + margin), rows[-1] + margin
@@ -96,7 +96,9 @@ def read_frame_number(image: Picture) -> int | None:
         for i in range(_COLUMNS):
             # the middle half of each cell: the codec smears the rims
             h, w = rows[j + 1] - rows[j], columns[i + 1] - columns[i]
-            cell = grey[rows[j] + h // 4 : rows[j + 1] - h // 4, columns[i] + w // 4 : columns[i + 1] - w // 4]
+            cell = grey[
+                rows[j] + h // 4 : rows[j + 1] - h // 4, columns[i] + w // 4 : columns[i + 1] - w // 4
+            ]
             levels[j, i] = cell.mean()
     flat = levels.reshape(-1)
     white, black = min(flat[0], flat[3]), max(flat[1], flat[2])

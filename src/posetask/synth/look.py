@@ -112,7 +112,7 @@ class Look:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Look:
-        """A random look."""
+        """Draw a look."""
 
         def pick(kind: type[StrEnum], weights: list[float]) -> str:
             return list(kind)[int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))].value

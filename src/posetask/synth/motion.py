@@ -80,7 +80,7 @@ class Style:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Style:
-        """A random style."""
+        """Draw a style."""
         kinds = list(Arms)
         arms = Arms.HANG if rng.random() < 0.45 else kinds[int(rng.integers(len(kinds)))]
         jitter = rng.normal(0, math.radians(6), ANGLES)
@@ -144,9 +144,13 @@ def angles(action: Action, style: Style, t: float, speed: float) -> Array:
 
 def _gait(a: Array, style: Style, t: float, speed: float, *, running: bool) -> None:
     # Cadence grows with the root of speed, as in people; a full cycle is two steps.
-    rate = (1.38 if running else 0.92) * style.cadence * math.sqrt(max(speed, 0.3) / (2.8 if running else 1.3))
+    rate = (
+        (1.38 if running else 0.92) * style.cadence * math.sqrt(max(speed, 0.3) / (2.8 if running else 1.3))
+    )
     p = 2 * math.pi * rate * t + style.phase
-    reach = (0.78 if running else 0.44) * min(1.3, style.swing * math.sqrt(max(speed, 0.3) / (2.8 if running else 1.3)))
+    reach = (0.78 if running else 0.44) * min(
+        1.3, style.swing * math.sqrt(max(speed, 0.3) / (2.8 if running else 1.3))
+    )
     bend, lift = (1.5, 0.32) if running else (0.95, 0.1)
     for leg, q in ((L_LEG, p), (R_LEG, p + math.pi)):
         forward = math.sin(q)
@@ -183,7 +187,12 @@ def _wave(a: Array, style: Style, t: float) -> None:
     _stand(a, style, t)
     swing = math.sin(2 * math.pi * 1.3 * style.cadence * t + style.phase)
     arm = L_ARM if style.mirrored else R_ARM
-    a[arm : arm + 4] = (0.25, math.radians(82 + 25 * (style.swing - 1)), 0.25, math.radians(158) + 0.42 * swing)
+    a[arm : arm + 4] = (
+        0.25,
+        math.radians(82 + 25 * (style.swing - 1)),
+        0.25,
+        math.radians(158) + 0.42 * swing,
+    )
     if style.phase > 4.5:  # some wave with both
         other = R_ARM if style.mirrored else L_ARM
         a[other : other + 4] = a[arm : arm + 4]

@@ -73,13 +73,15 @@ def ellipse(centre: Array, u: Array, v: Array) -> Array:
 
 
 def tone(colour: Sequence[float], gain: float) -> tuple[float, float, float]:
-    """A colour made darker or lighter; highlights bleach a little."""
+    """Make a colour darker or lighter; highlights bleach a little."""
     lift = max(0.0, gain - 1) * 60
     return tuple(min(255.0, max(0.0, c * gain + lift)) for c in colour)  # type: ignore[return-value]
 
 
 _DISC: Picture = np.asarray(
-    255 * np.clip(1.2 - np.hypot(*np.meshgrid(np.linspace(-1.2, 1.2, 48), np.linspace(-1.2, 1.2, 48))), 0, 1) ** 1.3,
+    255
+    * np.clip(1.2 - np.hypot(*np.meshgrid(np.linspace(-1.2, 1.2, 48), np.linspace(-1.2, 1.2, 48))), 0, 1)
+    ** 1.3,
     np.uint8,
 )
 
@@ -92,8 +94,10 @@ def shadow(image: Picture, x: float, y: float, rx: float, ry: float, strength: f
     if cx0 >= cx1 or cy0 >= cy1 or w > 4 * image.shape[1]:
         return
     disc = cv2.resize(_DISC, (w, h), interpolation=cv2.INTER_LINEAR)[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
-    keep = cv2.convertScaleAbs(disc, alpha=-strength, beta=255) if strength < 0 else 255 - cv2.convertScaleAbs(
-        disc, alpha=strength
+    keep = (
+        cv2.convertScaleAbs(disc, alpha=-strength, beta=255)
+        if strength < 0
+        else 255 - cv2.convertScaleAbs(disc, alpha=strength)
     )
     region = image[cy0:cy1, cx0:cx1]
     cv2.multiply(region, cv2.merge([keep, keep, keep]), region, 1 / 255)

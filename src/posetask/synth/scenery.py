@@ -14,7 +14,9 @@ from posetask.synth.spec import Place
 Colour = tuple[float, float, float]
 
 
-def _colour(rng: np.random.Generator, saturation: float = 0.5, low: float = 0.25, high: float = 0.95) -> Colour:
+def _colour(
+    rng: np.random.Generator, saturation: float = 0.5, low: float = 0.25, high: float = 0.95
+) -> Colour:
     r, g, b = colorsys.hsv_to_rgb(
         float(rng.random()), float(rng.uniform(0, saturation)), float(rng.uniform(low, high))
     )
@@ -38,9 +40,9 @@ def _cloud(rng: np.random.Generator, height: int, width: int, octaves: int = 5) 
 
 
 def _textured(image: Picture, noise: Array, strength: float) -> Picture:
-    return np.clip(image.astype(np.float32) * (1 + strength * noise[..., None].astype(np.float32)), 0, 255).astype(
-        np.uint8
-    )
+    return np.clip(
+        image.astype(np.float32) * (1 + strength * noise[..., None].astype(np.float32)), 0, 255
+    ).astype(np.uint8)
 
 
 def _floor(rng: np.random.Generator, image: Picture, horizon: int, colour: Colour) -> None:
@@ -130,21 +132,38 @@ def _street(rng: np.random.Generator, image: Picture, horizon: int) -> None:
 def _park(rng: np.random.Generator, image: Picture, horizon: int) -> None:
     height, width = image.shape[:2]
     image[:] = _textured(
-        _gradient(height, width, (240, 190, 130), (245, 235, 220)), np.maximum(_cloud(rng, height, width, 4), 0), 0.2
+        _gradient(height, width, (240, 190, 130), (245, 235, 220)),
+        np.maximum(_cloud(rng, height, width, 4), 0),
+        0.2,
     )
     for _ in range(int(rng.integers(8, 26))):
         x, base = float(rng.uniform(0, width)), horizon + float(rng.uniform(0, 0.06)) * height
         tall = height * float(rng.uniform(0.15, 0.55))
         green = (float(rng.uniform(20, 70)), float(rng.uniform(70, 150)), float(rng.uniform(30, 110)))
         trunk = capsules(
-            np.array([[x, base]]), np.array([[x, base - tall * 0.6]]), np.array([tall * 0.05]), np.array([tall * 0.03])
+            np.array([[x, base]]),
+            np.array([[x, base - tall * 0.6]]),
+            np.array([tall * 0.05]),
+            np.array([tall * 0.03]),
         )[0]
         fill(image, fixed(trunk), (40, 55, 75))
         for _ in range(9):
             r = tall * float(rng.uniform(0.1, 0.22))
             cx, cy = x + rng.normal(0, tall * 0.16), base - tall * rng.uniform(0.5, 1.0)
-            cv2.circle(image, (int(cx), int(cy)), max(1, int(r)), tone(green, float(rng.uniform(0.7, 1.25))), -1, cv2.LINE_AA)
-    _floor(rng, image, horizon, (float(rng.uniform(40, 80)), float(rng.uniform(110, 160)), float(rng.uniform(70, 130))))
+            cv2.circle(
+                image,
+                (int(cx), int(cy)),
+                max(1, int(r)),
+                tone(green, float(rng.uniform(0.7, 1.25))),
+                -1,
+                cv2.LINE_AA,
+            )
+    _floor(
+        rng,
+        image,
+        horizon,
+        (float(rng.uniform(40, 80)), float(rng.uniform(110, 160)), float(rng.uniform(70, 130))),
+    )
     image[horizon:] = _textured(image[horizon:].copy(), rng.normal(0, 1, (height - horizon, width)), 0.08)
 
 
@@ -219,7 +238,7 @@ class Thing:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: float, z: float) -> Thing:
-        """A random pole, crate, bush or bench."""
+        """Draw a pole, crate, bush or bench."""
         colour = _colour(rng, 0.7, 0.15, 0.9)
         kind = rng.random()
         parts: list[tuple[Array, Colour]] = []
@@ -235,14 +254,21 @@ class Thing:
             w, h = float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.4, 1.1))
             slab(-w / 2, 0, w / 2, h, 0.75)
             parts.append(
-                (np.array([[-w / 2, h], [w / 2, h], [w * 0.42, h + 0.1], [-w * 0.42, h + 0.1]]), tone(colour, 1.1))
+                (
+                    np.array([[-w / 2, h], [w / 2, h], [w * 0.42, h + 0.1], [-w * 0.42, h + 0.1]]),
+                    tone(colour, 1.1),
+                )
             )
             slab(-w / 2 + 0.05, h * 0.12, w / 2 - 0.05, h * 0.88, 0.88)
         elif kind < 0.85:
             size = float(rng.uniform(0.3, 0.7))
             turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
             for _ in range(22):
-                cx, cy, r = rng.normal(0, size * 0.4), rng.uniform(0.1, 1.5) * size, size * rng.uniform(0.15, 0.34)
+                cx, cy, r = (
+                    rng.normal(0, size * 0.4),
+                    rng.uniform(0.1, 1.5) * size,
+                    size * rng.uniform(0.15, 0.34),
+                )
                 leaf = (
                     float(rng.uniform(20, 60)),
                     float(rng.uniform(80, 150)),

@@ -152,7 +152,9 @@ class World:
             near = seen[k, :, 2] + seen[k, :, 1] * pitch  # a camera above sees the higher as nearer
             near = near - near[b.PELVIS]
             out.append(
-                Figure(flat[k], near, self._camera.focal / z[k] * zoom, axes[k], pitch, float(angles[k, b.SEAT]))
+                Figure(
+                    flat[k], near, self._camera.focal / z[k] * zoom, axes[k], pitch, float(angles[k, b.SEAT])
+                )
             )
         return out
 
@@ -167,7 +169,8 @@ class World:
             for leg in capsules(top + legs, foot + legs * 1.15, r, r):
                 fill(image, fixed(leg), (38, 48, 60))
             w, h = 0.21 * scale, max(0.035, 0.12 * slope) * scale
-            seat = capsules((top - [w - h, 0])[None], (top + [w - h, 0])[None], np.array([h]), np.array([h]))[0]
+            side, r = np.array([w - h, 0.0]), np.array([h])
+            seat = capsules((top - side)[None], (top + side)[None], r, r)[0]
             fill(image, fixed(seat), tone((62, 84, 110), 0.9))
 
     def _truth(
@@ -180,7 +183,7 @@ class World:
         seen = np.zeros(len(keep), np.float32)
         points = np.zeros((len(keep), b.R_ANKLE + 1, 3), np.float32)
         for n, k in enumerate(keep):
-            x0, y0, x1, y1 = clipped[k].astype(int) + [0, 0, 1, 1]
+            x0, y0, x1, y1 = clipped[k].astype(int) + np.array([0, 0, 1, 1])
             value = k % 254 + 1
             seen[n] = min(1.0, np.count_nonzero(ids[y0:y1, x0:x1] == value) / max(1.0, sizes[k]))
             points[n, :, :2] = figures[k].xy[: b.R_ANKLE + 1]
