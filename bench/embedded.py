@@ -32,6 +32,7 @@ import posetask
 from posetask.media.decode import VideoReader
 from posetask.media.segments import SegmentWriter
 from posetask.models.rtmpose import RtmposeEstimator
+from posetask.models.session import SessionPool
 from posetask.models.store import resolve_detector, resolve_pose
 from posetask.models.yolox import YoloxDetector
 from posetask.telemetry import available_cores
@@ -45,18 +46,20 @@ def record(clip: Path, detector: Path, pose: Path) -> list[Job]:
     jobs: list[Job] = []
     finder = YoloxDetector(resolve_detector(str(detector)), device="cpu", sessions=1)
     estimator = RtmposeEstimator(resolve_pose(str(pose)), device="cpu", sessions=1)
-    for which, pool in ((0, finder.pool), (1, estimator.pool)):
-        real = pool.run
-        def spy(tensor: np.ndarray, which: int = which, real=real) -> list[np.ndarray]:
-            jobs.append((which, tensor.copy()))
-            return real(tensor)
-        pool.run = spy  # type: ignore[method-assign]
+    real = SessionPool.run
+
+    def spy(pool: SessionPool, tensor: np.ndarray) -> list[np.ndarray]:
+        jobs.append((int(pool.sha256 == estimator.info.sha256), tensor.copy()))
+        return real(pool, tensor)
+
+    SessionPool.run = spy  # type: ignore[method-assign]
     with VideoReader(clip) as reader:
         for frame in reader:
             [(boxes, scores)] = finder.detect([frame.image])
             boxes = boxes[scores >= 0.3]
             if len(boxes):
                 estimator.estimate([frame.image], [boxes])
+    SessionPool.run = real  # type: ignore[method-assign]
     finder.close()
     estimator.close()
     return jobs

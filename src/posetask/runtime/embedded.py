@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from posetask.errors import InvalidParameters
 from posetask.exports import MultiWriter, RunMetadata, check_targets, open_writers
 from posetask.media.inputs import Source, open_source
 from posetask.messages import EndOfStream, Frame, Message, SourceInfo, Tracks
+from posetask.models.session import LoadedModel
 from posetask.models.store import resolve_detector, resolve_pose
 from posetask.runtime.join import JoinedReader
 from posetask.runtime.options import RunOptions
+from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline
 from posetask.runtime.summary import ModelUse, Summary
 from posetask.stages.annotator import AnnotatorParameters, AnnotatorStage
@@ -22,7 +23,7 @@ from posetask.stages.base import Stage, StageContext
 from posetask.stages.bytetrack import BYTETRACK, BytetrackParameters, BytetrackStage
 from posetask.stages.producer import RAW_FRAMES, ProducerParameters, ProducerStage
 from posetask.stages.rtmpose import RtmposeParameters, RtmposeStage
-from posetask.stages.sinks import AudioSource, ImageSink, PictureSink, VideoSink, refuse_existing
+from posetask.stages.sinks import PictureSink
 from posetask.stages.yolox import YoloxParameters, YoloxStage
 from posetask.transport import MemoryBus, Window
 
@@ -170,50 +171,33 @@ class EmbeddedRun:
         o, output = self.options, self.output
         if output is None:
             return None, None
-        if output.exists() and any(output.samefile(path) for path in self.source.paths):
-            raise InvalidParameters(f"{output} is the source itself", hint="choose another -o")
-        if not output.parent.is_dir():
-            raise InvalidParameters(f"{output.parent} is no folder", hint=f"mkdir -p {output.parent}")
+        check_output(output, self.source)
         stem = output.with_suffix("") if output.suffix else output
         check_targets(stem, o.formats, overwrite=o.force)
         sink: PictureSink | None = None
         if o.video:
-            sink = self._picture_sink(output)
+            sink = picture_sink(
+                output,
+                self.source,
+                self.info,
+                encoder=o.encoder,
+                start=o.start,
+                overwrite=o.force,
+                keep_stream=o.keep_stream,
+                timings=self._context.timings,
+            )
         metadata = RunMetadata(
             source=self.source.name,
             width=self.info.width,
             height=self.info.height,
             frame_rate=self.info.frame_rate,
             detector=self._detector.spec.name,
-            detector_sha256=self._detector.sha256,
+            detector_sha256=self._detector.sha256 or "",
             pose=self._pose.spec.name,
-            pose_sha256=self._pose.sha256,
+            pose_sha256=self._pose.sha256 or "",
         )
         exports = open_writers(stem, o.formats, metadata, overwrite=o.force) if o.formats else None
         return sink, exports
-
-    def _picture_sink(self, output: Path) -> PictureSink:
-        o, timings = self.options, self._context.timings
-        if output.suffix.lower() in {".mp4", ".m4v"}:
-            if self.source.kind == "image":
-                raise InvalidParameters("one image makes no video", hint="use -o NAME.jpg or -o NAME.png")
-            has_sound = self.info.audio_codec is not None
-            audio = AudioSource(self.source.paths[0], o.start, o.duration) if has_sound else None
-            refuse_existing(output, o.force)
-            return VideoSink(
-                output,
-                self.info,
-                o.encoder,
-                audio=audio,
-                overwrite=o.force,
-                keep_stream=o.keep_stream,
-                timings=timings,
-            )
-        if self.source.kind == "video":
-            raise InvalidParameters(
-                f"{output.name}: a video's result is an MP4", hint=f"use -o {output.with_suffix('.mp4')}"
-            )
-        return ImageSink(output, [path.name for path in self.source.paths], overwrite=o.force, timings=timings)
 
     def _summarise(self, seconds: float) -> Summary:
         report, counts, pictures = self._producer.report, self._annotator.counts, self._annotator.pictures
@@ -230,17 +214,14 @@ class EmbeddedRun:
             seconds=seconds,
             fps=counts.frames / seconds if seconds else 0.0,
             audio=pictures.audio if pictures else "",
-            models={
-                "detector": ModelUse(
-                    name=self._detector.spec.name, sha256=self._detector.sha256, provider=self._yolox.detector.provider
-                ),
-                "pose": ModelUse(
-                    name=self._pose.spec.name, sha256=self._pose.sha256, provider=self._rtmpose.estimator.provider
-                ),
-            },
+            models={"detector": _use(self._yolox.detector.info), "pose": _use(self._rtmpose.estimator.info)},
             warnings=list(report.problems),
             interrupted=self._interrupted.is_set(),
             busy=self._context.timings.seconds(),
             cores=self._context.cores,
         )
 
+
+
+def _use(model: LoadedModel) -> ModelUse:
+    return ModelUse(name=model.name, sha256=model.sha256, provider=model.provider)

@@ -53,11 +53,10 @@ class PictureSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AudioSource:
-    """Where the sound comes from, and which part of the source was worked (seconds from its first frame)."""
+    """Where the sound comes from, and from which second of the source on."""
 
     path: Path
     start: float = 0.0
-    duration: float | None = None
 
 
 class VideoSink:
@@ -118,7 +117,7 @@ class VideoSink:
             )
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
-        return PictureReport(self.output, report.frames, report.audio)
+        return PictureReport(self.output, report.frames, report.audio if self._audio else "the source has none")
 
     def abort(self) -> None:
         """Remove the segments."""
