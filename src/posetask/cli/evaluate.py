@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
+from posetask.cli.console import err, out
 from posetask.errors import InvalidParameters, OutputError
 from posetask.evaluation import (
     ScoreOptions,
@@ -80,12 +80,12 @@ def evaluate(
         name = str(first["loc"][0]).replace("_", "-")
         raise InvalidParameters(f"--{name}: {first['msg']}", hint="see posetask eval --help") from error
     true = load_truth(*(path for path in (truth, truth_mot) if path is not None))
-    scores = score(true, load_predictions(predictions, true.person), options)
+    scores = score(true, load_predictions(predictions, true), options)
     title = " + ".join(path.name for path in predictions)
     if json_file is not None and str(json_file) == "-":
         typer.echo(scores.model_dump_json(indent=2))
     else:
-        Console().print(table(scores, title))
+        out.print(table(scores, title))
     if json_file is not None and str(json_file) != "-":
         try:
             json_file.write_text(scores.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -95,4 +95,4 @@ def evaluate(
             ) from error
     if plots is not None:
         for path in write_plots(scores, plots, title):
-            typer.echo(f"wrote {path}", err=True)
+            err.print(f"wrote {path}", markup=False)

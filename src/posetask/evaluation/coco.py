@@ -1,20 +1,20 @@
 """COCO keypoints JSON: a dataset (truth, or what ``posetask run`` writes) or a list of results.
 
 https://cocodataset.org/#format-data and #format-results. Beyond COCO: ``track_id`` (as in PoseTrack),
-``visibility`` (share of the person in view) and ``ignore``. ``image_id`` is the frame index from 0 wherever
-it is compared with MOT rows or Parquet.
+``visibility`` (share of the person in view) and ``ignore``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from posetask.errors import InputError
-from posetask.evaluation.people import JOINTS, NO_ID, Ids, Numbers, People
+from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People
 
 
 class _Model(BaseModel):
@@ -31,11 +31,13 @@ class _Category(_Model):
     name: str = ""
 
 
-class _Person(_Model):
+class CocoPerson(_Model):
+    """An annotation or a result, as far as it is read."""
+
     image_id: int
     category_id: int = 1
     bbox: tuple[float, float, float, float] | None = None
-    keypoints: Annotated[list[float | None], Field(max_length=JOINTS * 3)] | None = None
+    keypoints: list[float | None] | None = None
     area: float | None = None
     score: float | None = None
     track_id: int | None = None
@@ -48,7 +50,7 @@ class CocoDataset(_Model):
     """The parts of a COCO file that are read."""
 
     images: list[_Image]
-    annotations: list[_Person]
+    annotations: list[CocoPerson]
     categories: list[_Category] = []
 
     def person(self, path: Path) -> int:
@@ -62,11 +64,11 @@ class CocoDataset(_Model):
             raise InputError(f"{path} has no category 'person'", hint="name the category of people so")
         return (named or [c.id for c in self.categories] or [1])[0]
 
-    def frames(self) -> tuple[Ids, Numbers]:
-        """Image ids, ascending, and the images' heights (NaN where not given)."""
-        images = sorted({image.id: image for image in self.images}.values(), key=lambda image: image.id)
-        heights = [np.nan if image.height is None else image.height for image in images]
-        return np.array([image.id for image in images], np.int64), np.array(heights, np.float64)
+    def heights(self) -> Numbers:
+        """Heights of the images (NaN where not given), in order of image id."""
+        images = {image.id: image.height for image in self.images}
+        heights = [images[image] for image in sorted(images)]
+        return np.array([np.nan if height is None else height for height in heights], np.float64)
 
 
 def read_dataset(path: Path) -> CocoDataset:
@@ -79,23 +81,31 @@ def read_dataset(path: Path) -> CocoDataset:
     return dataset
 
 
-def read_results(path: Path) -> list[_Person]:
+def read_results(path: Path) -> list[CocoPerson]:
     """Read a COCO list of results.
 
     Raises:
         InputError: It is not JSON, or not COCO.
     """
-    people: list[_Person] = _parse(TypeAdapter(list[_Person]), path, "a list of COCO results")
+    people: list[CocoPerson] = _parse(TypeAdapter(list[CocoPerson]), path, "a list of COCO results")
     return people
 
 
-def people_of(path: Path, annotations: list[_Person], person: int) -> People:
+def people_of(
+    path: Path, annotations: Sequence[CocoPerson], person: int, frames: Mapping[int, int]
+) -> People:
     """Bring the annotations of category ``person`` into columns.
 
-    Keypoints that are missing, null, NaN, or all 0 are no pose.
+    Keypoints that are missing, null, NaN, all 0, or of another skeleton than COCO's 17 are no pose.
+
+    Args:
+        path: For the messages.
+        annotations: Of the file.
+        person: Category id of a person.
+        frames: Frame index of every image.
 
     Raises:
-        InputError: There are annotations, but none of people; or keypoints that are not COCO's 17.
+        InputError: There are annotations, but none of people; or one of an image that is not listed.
     """
     mine = [a for a in annotations if a.category_id == person]
     if annotations and not mine:
@@ -103,18 +113,19 @@ def people_of(path: Path, annotations: list[_Person], person: int) -> People:
             f"{path} has no annotation of category {person} (person)",
             hint="use the truth's category ids in the predictions",
         )
+    lost = [a.image_id for a in mine if a.image_id not in frames]
+    if lost:
+        raise InputError(
+            f"{path} has annotations of image {lost[0]}, which is not among its images",
+            hint="list every image of the clip under 'images'",
+        )
     keypoints = np.full((len(mine), JOINTS, 3), np.nan)
     for row, annotation in enumerate(mine):
         values = annotation.keypoints
-        if values and any(values):
-            if len(values) != JOINTS * 3:
-                raise InputError(
-                    f"{path}: keypoints of {len(values)} numbers in image {annotation.image_id}",
-                    hint="only COCO's 17 keypoints can be scored: 51 numbers, x, y and flag or score each",
-                )
+        if values and len(values) == JOINTS * 3 and any(values):
             keypoints[row] = np.array(values, np.float64).reshape(JOINTS, 3)
     return People.of(
-        [a.image_id for a in mine],
+        [frames[a.image_id] for a in mine],
         [a.bbox or (np.nan,) * 4 for a in mine],
         scores=[1.0 if a.score is None else a.score for a in mine],
         ids=[NO_ID if a.track_id is None else max(a.track_id, NO_ID) for a in mine],

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from posetask.evaluation.libraries import library
-from posetask.evaluation.people import Ids, Numbers, People
+from posetask.evaluation.people import JOINTS, Ids, Numbers, People
 
 COCO_LIMITS = {"bbox": 100, "keypoints": 20}
 
@@ -101,9 +101,8 @@ def _evaluator(truth: Any, predictions: Any, kind: str) -> Any:
 
 
 def _dataset(coco: Any, people: People, frames: Ids) -> Any:
-    labelled = people.keypoints.copy()
-    missing = ~people.has_pose
-    labelled[missing] = 0
+    unknown = ~np.isfinite(people.keypoints).all(axis=2, keepdims=True)
+    labelled = np.where(unknown, 0.0, people.keypoints)  # as COCO writes what is not there
     coco.dataset = {
         "images": [{"id": frame} for frame in frames.tolist()],
         "categories": [{"id": 1, "name": "person"}],
@@ -128,7 +127,7 @@ def _dataset(coco: Any, people: People, frames: Ids) -> Any:
                     people.scores.tolist(),
                     people.crowds.tolist(),
                     people.ignored.tolist(),
-                    labelled.reshape(len(people), -1).tolist(),
+                    labelled.reshape(len(people), JOINTS * 3).tolist(),
                     np.count_nonzero(labelled[:, :, 2] > 0, axis=1).tolist(),
                     strict=True,
                 )

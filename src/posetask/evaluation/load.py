@@ -11,6 +11,7 @@ import numpy as np
 from posetask.errors import InputError, InvalidParameters
 from posetask.evaluation.coco import people_of, read_dataset, read_results
 from posetask.evaluation.files import Format, sniff
+from posetask.evaluation.images import find_frames, number_frames
 from posetask.evaluation.mot import read_mot_predictions, read_mot_truth
 from posetask.evaluation.parquet import read_parquet
 from posetask.evaluation.people import Flags, People
@@ -44,27 +45,34 @@ def load_truth(*paths: Path) -> Truth:
         path = by_format[Format.COCO_DATASET]
         dataset = read_dataset(path)
         person = dataset.person(path)
-        coco = people_of(path, dataset.annotations, person)
+        images = number_frames(image.id for image in dataset.images)
+        coco = people_of(path, dataset.annotations, person, images)
         if not coco.has_boxes.all():
             raise InputError(f"{path} has annotations without a bbox", hint="a true person needs one")
-        frames, heights = dataset.frames()
         if mot is None:
             parts = _truth_parts(coco, coco)
         else:
             parts = _truth_parts(_informed(coco, mot), _informed(mot, coco))
-        return Truth(parts, _reasons(parts, "the truth"), frames=frames, heights=heights, person=person)
+        return Truth(
+            parts,
+            _reasons(parts, "the truth"),
+            frames=np.array(list(images.values()), np.int64),
+            heights=dataset.heights(),
+            person=person,
+            images=images,
+        )
     parts = {} if mot is None else _truth_parts(mot, mot)
     return Truth(parts, _reasons(parts, "the truth"))
 
 
-def load_predictions(paths: Sequence[Path], person: int = 1) -> Predictions:
+def load_predictions(paths: Sequence[Path], truth: Truth) -> Predictions:
     """Read what was predicted: COCO (a dataset or results), MOT rows, Parquet, one file or several.
 
     Of several files of one run each part is taken from the first that has it.
 
     Args:
         paths: The files.
-        person: Category id of a person in COCO results, which cannot say it themselves.
+        truth: Of the same clip; says which frame an image is, and what COCO results call a person.
 
     Raises:
         InvalidParameters: No file.
@@ -74,7 +82,7 @@ def load_predictions(paths: Sequence[Path], person: int = 1) -> Predictions:
         raise InvalidParameters("there are no predictions to score", hint="name at least one file")
     parts: dict[Part, People] = {}
     for path in paths:
-        people, can = _read_predictions(path, person)
+        people, can = _read_predictions(path, truth)
         if not np.isfinite(people.scores).all():
             raise InputError(f"{path} has scores that are no numbers", hint="every person needs a score")
         for part in can:
@@ -84,16 +92,19 @@ def load_predictions(paths: Sequence[Path], person: int = 1) -> Predictions:
     return Predictions(parts, _reasons(parts, "the predictions"))
 
 
-def _read_predictions(path: Path, person: int) -> tuple[People, tuple[Part, ...]]:
+def _read_predictions(path: Path, truth: Truth) -> tuple[People, tuple[Part, ...]]:
     kind = sniff(path)
     if kind is Format.MOT:
         return read_mot_predictions(path), ("boxes", "tracks")
     if kind is Format.PARQUET:
         return read_parquet(path), PARTS
     if kind is Format.COCO_RESULTS:
-        return people_of(path, read_results(path), person), PARTS
+        results = read_results(path)
+        images = find_frames((result.image_id for result in results), truth.images, listed=False)
+        return people_of(path, results, truth.person, images), PARTS
     dataset = read_dataset(path)
-    return people_of(path, dataset.annotations, dataset.person(path)), PARTS
+    images = find_frames((image.id for image in dataset.images), truth.images, listed=True)
+    return people_of(path, dataset.annotations, dataset.person(path), images), PARTS
 
 
 def _truth_parts(coco: People, tracked: People) -> dict[Part, People]:
@@ -111,7 +122,7 @@ def _tracked(people: People) -> Flags:
 
 
 def _reasons(parts: Mapping[Part, People], side: str) -> dict[Part, str]:
-    lacks = {"boxes": "boxes", "poses": "keypoints", "tracks": "track ids for everybody who counts"}
+    lacks = {"boxes": "boxes", "poses": "COCO-17 keypoints", "tracks": "track ids for everybody who counts"}
     if side == "the predictions":
         lacks["tracks"] = "track ids"
     return {part: f"there are no {lacks[part]} in {side}" for part in PARTS if part not in parts}

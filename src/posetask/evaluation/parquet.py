@@ -18,7 +18,8 @@ COLUMNS = ("frame", "track_id", "score", "bbox", "keypoints")
 def read_parquet(path: Path) -> People:
     """Read ``frame, track_id, score, bbox`` (left, top, right, bottom) and ``keypoints`` (x, y, score).
 
-    A row with null, NaN or no keypoints has no pose, and one with a null or negative id no identity.
+    A row with null or NaN keypoints has no pose, and one with a null or negative id no identity. Without the
+    keypoints column, or with another skeleton's, there are no poses.
 
     Raises:
         InputError: It is not Parquet, or lacks a column.
@@ -34,7 +35,9 @@ def read_parquet(path: Path) -> People:
         n = table.num_rows
         xyxy = _lists(table.column("bbox"), 4)
         keypoints = None
-        if "keypoints" in schema.names:
+        has_pose = "keypoints" in schema.names
+        width = getattr(schema.field("keypoints").type, "list_size", JOINTS * 3) if has_pose else 0
+        if width == JOINTS * 3:
             keypoints = _lists(table.column("keypoints"), JOINTS * 3).reshape(n, JOINTS, 3)
         frames = table.column("frame").to_numpy().astype(np.int64)
         ids = np.nan_to_num(table.column("track_id").to_numpy().astype(np.float64), nan=NO_ID)
@@ -56,6 +59,8 @@ def read_parquet(path: Path) -> People:
 def _lists(column: Any, width: int) -> Numbers:
     """``(N, width)`` of a list column; NaN in null rows."""
     values = column.combine_chunks()
+    if not (pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+        raise TypeError(f"a column is {values.type}, not a list of {width} numbers")
     rows = np.full((len(values), width), np.nan)
     there = values.is_valid().to_numpy(zero_copy_only=False)
     flat = values.drop_null().flatten().to_numpy(zero_copy_only=False)

@@ -21,12 +21,12 @@ class People:
     """One row for each person in each frame. Pixels of the upright frame, x to the right, y down.
 
     Attributes:
-        frames: ``(N,)``, frame index from 0; in COCO files the ``image_id``.
+        frames: ``(N,)``, frame index from 0.
         xywh: ``(N, 4)``, left, top, width, height; NaN where the file gives no box.
         scores: ``(N,)``, of the person; 1 in the truth.
         ids: ``(N,)``, identity in the clip; -1 for none.
         keypoints: ``(N, 17, 3)`` in COCO-17 order: x, y, and in the truth the flag 0 (not labelled),
-            1 (hidden) or 2 (visible), in predictions the score; NaN in rows without a pose.
+            1 (hidden) or 2 (visible), in predictions the score; NaN where there is none.
         areas: ``(N,)``, square pixels; the scale of OKS. The box's area where the file gives none.
         visible: ``(N,)``, share of the person that is in view, 0 to 1; NaN where it is not known.
         ignored: ``(N,)``, neither a hit nor a miss; a prediction matched to one does not count.
@@ -111,7 +111,7 @@ class People:
         The libraries break ties between equal scores by position, so this makes the figures
         independent of the order of the rows in a file.
         """
-        joints = np.nan_to_num(self.keypoints.reshape(len(self), -1), nan=-1.0)
+        joints = np.nan_to_num(self.keypoints.reshape(len(self), JOINTS * 3), nan=-1.0)
         keys = [*joints.T[::-1], self.areas, *self.xywh.T[::-1], self.ids, -self.scores, self.frames]
         return self.take(np.lexsort(keys))
 
@@ -122,8 +122,8 @@ class People:
 
     @property
     def has_pose(self) -> Flags:
-        """``(N,)``: the rows with a pose."""
-        return np.asarray(np.isfinite(self.keypoints).all(axis=(1, 2)), np.bool_)
+        """``(N,)``: the rows with a pose, be it of some keypoints only."""
+        return np.asarray(np.isfinite(self.keypoints[:, :, :2].sum(axis=2)).sum(axis=1) > 0, np.bool_)
 
     @property
     def has_id(self) -> Flags:

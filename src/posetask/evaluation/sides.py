@@ -42,6 +42,7 @@ class Truth:
             of them. Predictions in other frames are left out.
         heights: ``(F,)``, pixels, of those frames; NaN where unknown.
         person: COCO's category id of a person.
+        images: Frame index of every COCO image id; for predictions that go by image id.
     """
 
     parts: Mapping[Part, People]
@@ -49,6 +50,7 @@ class Truth:
     frames: Ids | None = None
     heights: Numbers | None = None
     person: int = 1
+    images: Mapping[int, int] = field(default_factory=dict)
 
 
 def join_clips(clips: Sequence[tuple[Truth, Predictions]]) -> tuple[Truth, Predictions]:
