@@ -9,7 +9,7 @@ import av
 
 
 def loop(source: Path, target: Path, frames: int) -> Path:
-    """``target``: ``frames`` frames of ``source`` over and over, H.264, at the source's rate; kept if there."""
+    """Write ``frames`` frames of ``source``, over and over, to ``target`` (H.264); kept if it is there."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,10 @@ def table(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
     """Print rows of name, value, remark."""
     wide = max(len(row[0]) for row in rows)
     high = max(len(row[1]) for row in rows)
-    print(f"\n{title}  ({available_cores()} cores, {platform.processor() or platform.machine()}, "
-          f"Python {platform.python_version()})")
+    print(
+        f"\n{title}  ({available_cores()} cores, {platform.processor() or platform.machine()}, "
+        f"Python {platform.python_version()})"
+    )
     for name, value, remark in rows:
         print(f"  {name:<{wide}}  {value:>{high}}  {remark}")
 

@@ -111,8 +111,18 @@ def ours(clip: Path, detector: Path, pose: Path) -> tuple[float, posetask.Summar
     """Seconds, summary and peak RSS (MiB) of the real command, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "posetask", "run", str(clip), "-o", f"{folder}/out.mp4", "--json",
-            "--detector", str(detector), "--pose", str(pose),
+            sys.executable,
+            "-m",
+            "posetask",
+            "run",
+            str(clip),
+            "-o",
+            f"{folder}/out.mp4",
+            "--json",
+            "--detector",
+            str(detector),
+            "--pose",
+            str(pose),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
@@ -125,9 +135,7 @@ def rtmlib_python(install: bool) -> Path | None:
     python = CACHE / "rtmlib" / "bin" / "python"
     if not python.exists() and install:
         subprocess.run([sys.executable, "-m", "venv", str(CACHE / "rtmlib")], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", RTMLIB, "onnxruntime"], check=True
-        )
+        subprocess.run([str(python), "-m", "pip", "install", "-q", RTMLIB, "onnxruntime"], check=True)
     return python if python.exists() else None
 
 
@@ -137,16 +145,22 @@ def rtmlib(python: Path, clip: Path, detector: Path, pose: Path) -> dict[str, fl
         script = Path(__file__).with_name("_rtmlib_loop.py")
         done = subprocess.run(
             [str(python), str(script), str(clip), f"{folder}/out.mp4", str(detector), str(pose)],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-rtmlib", action="store_true", help="leave rtmlib out (it is installed from the index)")
+    parser.add_argument(
+        "--no-rtmlib", action="store_true", help="leave rtmlib out (it is installed from the index)"
+    )
     args = parser.parse_args()
     data = shared_data()
     clip = loop(data / "videos" / "mmpose_demo.mp4", CACHE / f"mmpose_{args.frames}.mp4", args.frames)
@@ -179,12 +193,15 @@ def main() -> None:
         "busy": {name: round(v, 3) for name, v in last.busy.items()},
         "rtmlib_people_per_frame": peer.get("people_per_frame"),
     }
-    table(f"embedded, {args.frames} frames, {last.people_per_frame:.1f} people a frame, {args.rounds} rounds", [
-        ("ours", f"{mid['ours']:.2f} s", f"{figures['fps']} fps, peak {peak:.0f} MiB"),
-        ("of the ceiling", f"{figures['ratio_ceiling']}", "wanted >= 0.85"),
-        ("of the ceiling with media", f"{figures['ratio_ceiling_media']}", "wanted >= 0.92"),
-        ("times rtmlib", f"{figures['ratio_rtmlib']}", "wanted >= 1.8"),
-    ])
+    table(
+        f"embedded, {args.frames} frames, {last.people_per_frame:.1f} people a frame, {args.rounds} rounds",
+        [
+            ("ours", f"{mid['ours']:.2f} s", f"{figures['fps']} fps, peak {peak:.0f} MiB"),
+            ("of the ceiling", f"{figures['ratio_ceiling']}", "wanted >= 0.85"),
+            ("of the ceiling with media", f"{figures['ratio_ceiling_media']}", "wanted >= 0.92"),
+            ("times rtmlib", f"{figures['ratio_rtmlib']}", "wanted >= 1.8"),
+        ],
+    )
     print("  where our time goes (thread seconds):")
     for step, seconds in last.busy.items():
         if not step.endswith(".total"):

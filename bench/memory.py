@@ -23,7 +23,9 @@ MIB = 2**20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--mark", type=int, default=1_000, help="frame at which the base is taken")
     parser.add_argument("--clip", default="store-aisle-detection_480x270.mp4")
@@ -48,20 +50,26 @@ def main() -> None:
                 peak = max(peak, rss)
         end = process.memory_info().rss
     growth = end / base - 1
-    table(f"memory, {summary.frames_annotated} frames", [
-        (f"at frame {args.mark}", f"{base / MIB:.0f} MiB", ""),
-        ("at the end", f"{end / MIB:.0f} MiB", f"{growth:+.1%}, wanted <= +5 %"),
-        ("peak after the mark", f"{peak / MIB:.0f} MiB", ""),
-        ("speed", f"{summary.fps:.1f} fps", ""),
-    ])
-    write("memory", {
-        "rss_mark_mib": round(base / MIB, 1),
-        "rss_end_mib": round(end / MIB, 1),
-        "rss_peak_mib": round(peak / MIB, 1),
-        "growth": round(growth, 4),
-        "frames": summary.frames_annotated,
-        "fps": round(summary.fps, 1),
-    })
+    table(
+        f"memory, {summary.frames_annotated} frames",
+        [
+            (f"at frame {args.mark}", f"{base / MIB:.0f} MiB", ""),
+            ("at the end", f"{end / MIB:.0f} MiB", f"{growth:+.1%}, wanted <= +5 %"),
+            ("peak after the mark", f"{peak / MIB:.0f} MiB", ""),
+            ("speed", f"{summary.fps:.1f} fps", ""),
+        ],
+    )
+    write(
+        "memory",
+        {
+            "rss_mark_mib": round(base / MIB, 1),
+            "rss_end_mib": round(end / MIB, 1),
+            "rss_peak_mib": round(peak / MIB, 1),
+            "growth": round(growth, 4),
+            "frames": summary.frames_annotated,
+            "fps": round(summary.fps, 1),
+        },
+    )
     sys.exit(growth > 0.05)
 
 

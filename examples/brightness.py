@@ -1,6 +1,6 @@
 """A stage of your own, whole: the mean brightness of every frame, beside the five.
 
-    python examples/brightness.py clip.mp4
+python examples/brightness.py clip.mp4
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The Kubernetes operator's package. Its floor is set and checked; the reconcile itself is the roadmap's part 4."""
+"""The Kubernetes operator's package. Its floor is set and checked; the reconcile comes with part 4."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from posetask.errors import InvalidParameters
 from posetask.media.inputs import resolve
 from posetask.messages import Floats, Frame, Image, Message, Tracks
@@ -151,12 +149,10 @@ def run(
     sources = resolve(source)
     if len(sources) != 1:
         names = ", ".join(one.name for one in sources[:5])
-        raise InvalidParameters(f"{source} holds {len(sources)} videos ({names}, …)", hint="run them one by one")
-    try:
-        parsed = RunOptions(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidParameters(problems, hint="see help(posetask.RunOptions)") from None
+        raise InvalidParameters(
+            f"{source} holds {len(sources)} videos ({names}, …)", hint="run them one by one"
+        )
+    parsed = RunOptions.parse(options)
     target = Path(output) if output is not None else None
     return Run(EmbeddedRun(sources[0], target, parsed, extra_stages=stages, follow=True))
 

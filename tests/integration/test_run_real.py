@@ -40,7 +40,9 @@ def posetask(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module", params=CLIPS)
-def result(request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def result(
+    request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Result:
     output = tmp_path_factory.mktemp("out") / "out.mp4"
     clip = shared_data / "videos" / request.param
     weights = [str(shared_data / "models" / w) if w.endswith(".onnx") else w for w in WEIGHTS]
@@ -75,7 +77,18 @@ def test_ffprobe_says_the_same(result: Result) -> None:
         pytest.skip("ffprobe not found (make setup-real)")
 
     def probe(path: Path) -> dict[str, Any]:
-        command = "ffprobe -v error -count_frames -select_streams v:0 -show_streams -show_format -of json".split()
+        command = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_frames",
+            "-select_streams",
+            "v:0",
+            "-show_streams",
+            "-show_format",
+            "-of",
+            "json",
+        ]
         done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
         assert done.stderr == ""
         return dict(json.loads(done.stdout))
@@ -95,7 +108,7 @@ def test_parquet_opens_and_agrees_with_the_summary(result: Result) -> None:
     assert len(set(ids.tolist())) == result.summary["tracks"]
     assert np.bincount(frames).max() == result.summary["people"]
     assert (np.diff(frames) >= 0).all()
-    pts = {int(round(t * 1_000_000)) for t in times(result.clip)}
+    pts = {round(t * 1_000_000) for t in times(result.clip)}
     assert set(table["pts_us"].to_pylist()) <= pts
 
 
@@ -124,9 +137,7 @@ def test_jsonl_has_a_line_for_every_frame(result: Result) -> None:
     assert max(len(line["people"]) for line in lines) == result.summary["people"]
 
 
-def test_a_second_run_finds_the_very_same_people(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_a_second_run_finds_the_very_same_people(shared_data: Path, tmp_path: Path) -> None:
     weights = [str(shared_data / "models" / w) if w.endswith(".onnx") else w for w in WEIGHTS]
     clip = shared_data / "videos" / CLIPS[1]
     tables = []

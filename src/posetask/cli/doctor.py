@@ -103,7 +103,9 @@ def check_inference() -> Finding:
         )
     detail = f"ONNX Runtime {onnxruntime.__version__}: {', '.join(providers)}"
     if Path("/dev/nvidia0").exists() and "CUDA" not in providers:
-        return Finding("inference", "warning", f"{detail}; there is a GPU", "pip install 'posetask[gpu]' to use it")
+        return Finding(
+            "inference", "warning", f"{detail}; there is a GPU", "pip install 'posetask[gpu]' to use it"
+        )
     return Finding("inference", "ok", detail)
 
 
@@ -124,12 +126,18 @@ def check_codecs() -> Finding:
     lacking = sorted(name for name in wanted if name not in av.codecs_available)
     if "libx264" not in av.codecs_available:
         return Finding(
-            "codecs", "error", "this PyAV has no libx264: no MP4 can be written", "pip install --force-reinstall av"
+            "codecs",
+            "error",
+            "this PyAV has no libx264: no MP4 can be written",
+            "pip install --force-reinstall av",
         )
     version = f"PyAV {av.__version__} with FFmpeg {av.ffmpeg_version_info}"
     if lacking:
         return Finding(
-            "codecs", "warning", f"{version}; cannot read {', '.join(lacking)}", "pip install --force-reinstall av"
+            "codecs",
+            "warning",
+            f"{version}; cannot read {', '.join(lacking)}",
+            "pip install --force-reinstall av",
         )
     return Finding("codecs", "ok", version)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from posetask.media.inputs import open_source, resolve
 from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline
 from posetask.stages.annotator import AnnotatorParameters, AnnotatorStage
-from posetask.stages.base import StageContext
+from posetask.stages.base import Stage, StageContext
 from posetask.stages.producer import ProducerParameters, ProducerStage
 from posetask.stages.replay import ReplayParameters, ReplayStage
 from posetask.transport import MemoryBus
@@ -63,7 +63,7 @@ def render(
             boxes=boxes, ids=ids, frame_counter=frame_counter, keypoint_threshold=keypoint_threshold
         )
         annotator = AnnotatorStage(look, context, sink, None)
-        stages = [
+        stages: list[Stage[Any]] = [
             ProducerStage(ProducerParameters(), context, reader),
             ReplayStage(ReplayParameters(poses=poses), context),
             annotator,

@@ -14,18 +14,23 @@ def show_summary(console: Console, summary: Summary) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     if summary.output:
-        table.add_row("output", str(summary.output) + (f"  (audio: {summary.audio})" if summary.audio else ""))
+        table.add_row(
+            "output", str(summary.output) + (f"  (audio: {summary.audio})" if summary.audio else "")
+        )
     for path in summary.exports.values():
         table.add_row("", str(path))
     declared = "?" if summary.frames_declared is None else str(summary.frames_declared)
     table.add_row(
-        "frames", f"{declared} declared, {summary.frames_decoded} decoded, {summary.frames_annotated} annotated"
+        "frames",
+        f"{declared} declared, {summary.frames_decoded} decoded, {summary.frames_annotated} annotated",
     )
     table.add_row("people", f"{summary.people} at most in a frame, {summary.people_per_frame:.1f} on average")
     table.add_row("tracks", str(summary.tracks))
     table.add_row("speed", f"{summary.fps:.1f} fps ({summary.seconds:.1f} s on {summary.cores} cores)")
     table.add_row("time", "  ".join(f"{step} {share:.0%}" for step, share in shares(summary)))
-    models = (f"{use.name} ({use.provider.removesuffix('ExecutionProvider')})" for use in summary.models.values())
+    models = (
+        f"{use.name} ({use.provider.removesuffix('ExecutionProvider')})" for use in summary.models.values()
+    )
     table.add_row("models", ", ".join(models))
     console.print(table)
     for warning in summary.warnings:

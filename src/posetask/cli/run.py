@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from posetask.cli.console import INTERRUPTED, err, out, show_error
 from posetask.cli.progress import reporter
@@ -34,20 +33,28 @@ def run(
     ] = None,
     detector: Annotated[str | None, typer.Option(help="detector: catalogue name or path of an .onnx")] = None,
     pose: Annotated[str | None, typer.Option(help="pose model: catalogue name or path of an .onnx")] = None,
-    models: Annotated[str | None, typer.Option(help="a named pair; 'demo' knows synthetic people only")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="a named pair; 'demo' knows synthetic people only")
+    ] = None,
     every_n: Annotated[int, typer.Option(help="analyse every Nth frame, interpolate between")] = 1,
     start: Annotated[float, typer.Option(help="seconds of the source to skip")] = 0.0,
     duration: Annotated[float | None, typer.Option(help="seconds to work on")] = None,
     max_frames: Annotated[int | None, typer.Option(help="stop after so many frames")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    formats: Annotated[str, typer.Option(help="data files to write, comma-separated; '' for none")] = ",".join(FORMATS),
+    formats: Annotated[
+        str, typer.Option(help="data files to write, comma-separated; '' for none")
+    ] = ",".join(FORMATS),
     video: Annotated[bool, typer.Option("--video/--no-video", help="write the annotated video")] = True,
     boxes: Annotated[bool, typer.Option("--boxes", help="draw boxes")] = False,
     frame_counter: Annotated[bool, typer.Option("--frame-counter", help="draw frame numbers")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="fail on a damaged source")] = False,
     force: Annotated[bool, typer.Option("--force", help="replace existing outputs")] = False,
-    keep_stream: Annotated[bool, typer.Option("--keep-stream", help="leave the HLS stream beside the MP4")] = False,
-    wire_codec: Annotated[str | None, typer.Option(help="pass frames through the wire's codec, e.g. jpeg:90")] = None,
+    keep_stream: Annotated[
+        bool, typer.Option("--keep-stream", help="leave the HLS stream beside the MP4")
+    ] = False,
+    wire_codec: Annotated[
+        str | None, typer.Option(help="pass frames through the wire's codec, e.g. jpeg:90")
+    ] = None,
     track_thresh: Annotated[float, typer.Option(help="ByteTrack: detections above are matched first")] = 0.6,
     match_thresh: Annotated[float, typer.Option(help="ByteTrack: largest cost of a first match")] = 0.9,
     frame_rate: Annotated[float, typer.Option(help="of a sequence of images")] = 25.0,
@@ -55,26 +62,28 @@ def run(
 ) -> None:
     """Find, pose and track the people in IN; leave an annotated video and data."""
     try:
-        options = _options(
-            detector=detector,
-            pose=pose,
-            models=models,
-            every_n=every_n,
-            start=start,
-            duration=duration,
-            max_frames=max_frames,
-            device=device,
-            formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
-            video=video,
-            boxes=boxes,
-            frame_counter=frame_counter,
-            strict=strict,
-            force=force,
-            keep_stream=keep_stream,
-            wire_codec=wire_codec,
-            track_thresh=track_thresh,
-            match_thresh=match_thresh,
-            frame_rate=frame_rate,
+        options = RunOptions.parse(
+            {
+                "detector": detector,
+                "pose": pose,
+                "models": models,
+                "every_n": every_n,
+                "start": start,
+                "duration": duration,
+                "max_frames": max_frames,
+                "device": device,
+                "formats": tuple(name.strip() for name in formats.split(",") if name.strip()),
+                "video": video,
+                "boxes": boxes,
+                "frame_counter": frame_counter,
+                "strict": strict,
+                "force": force,
+                "keep_stream": keep_stream,
+                "wire_codec": wire_codec,
+                "track_thresh": track_thresh,
+                "match_thresh": match_thresh,
+                "frame_rate": frame_rate,
+            }
         )
         sources = resolve(source)
         outputs = plan_outputs(sources, output)
@@ -85,7 +94,8 @@ def run(
         try:
             summary = run_one(one, target, options)
         except PoseTaskError as error:
-            code = code or show_error(error, as_json=as_json)
+            failed = show_error(error, as_json=as_json)
+            code = code or failed
             continue
         _show(summary, as_json)
         if summary.interrupted:
@@ -149,17 +159,6 @@ def _interruptible(running: EmbeddedRun) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _options(**values: object) -> RunOptions:
-    try:
-        return RunOptions.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"--{'.'.join(map(str, e['loc'])).replace('_', '-') or 'options'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise InvalidParameters(problems, hint="see posetask run --help") from None
 
 
 def _show(summary: Summary, as_json: bool) -> None:

@@ -83,18 +83,30 @@ class EmbeddedRun:
         self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context)
         self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context)
         self._bytetrack = BytetrackStage(
-            BytetrackParameters(track_thresh=o.track_thresh, match_thresh=o.match_thresh, every_n=o.every_n), context
+            BytetrackParameters(track_thresh=o.track_thresh, match_thresh=o.match_thresh, every_n=o.every_n),
+            context,
         )
         sink, exports = self._outputs()
         self._annotator = AnnotatorStage(
-            AnnotatorParameters(boxes=o.boxes, frame_counter=o.frame_counter, strict=o.strict), context, sink, exports
+            AnnotatorParameters(boxes=o.boxes, frame_counter=o.frame_counter, strict=o.strict),
+            context,
+            sink,
+            exports,
         )
-        stages: list[Stage[Any]] = [self._producer, self._yolox, self._rtmpose, self._bytetrack, self._annotator]
+        stages: list[Stage[Any]] = [
+            self._producer,
+            self._yolox,
+            self._rtmpose,
+            self._bytetrack,
+            self._annotator,
+        ]
         stages += [stage(stage.Parameters(), context) for stage in extra_stages]
         # Interpolation looks every_n frames ahead, so the pixels of as many must be held.
         self.bus = MemoryBus(Window(records=16 + 2 * o.every_n, at_least=4 + o.every_n))
         self._topics = [RAW_FRAMES, BYTETRACK, *(stage.output for stage in extra_stages if stage.output)]
-        self._joined = JoinedReader([self.bus.reader(topic, CALLER) for topic in self._topics]) if follow else None
+        self._joined = (
+            JoinedReader([self.bus.reader(topic, CALLER) for topic in self._topics]) if follow else None
+        )
         self._ended = False
         self.pipeline = Pipeline(self.bus, stages)
         self._interrupted = threading.Event()
@@ -220,7 +232,6 @@ class EmbeddedRun:
             busy=self._context.timings.seconds(),
             cores=self._context.cores,
         )
-
 
 
 def _use(model: LoadedModel) -> ModelUse:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from posetask.errors import InvalidParameters
 from posetask.media.encode import EncoderSettings
 from posetask.media.jpeg import WireCodec
 
@@ -18,8 +20,12 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models: Literal["demo"] | None = Field(None, description="a named pair of models; 'demo' knows synthetic people only")
-    detector: str | None = Field(None, description="catalogue name or path of an .onnx; None = the best pulled")
+    models: Literal["demo"] | None = Field(
+        None, description="a named pair of models; 'demo' knows synthetic people only"
+    )
+    detector: str | None = Field(
+        None, description="catalogue name or path of an .onnx; None = the best pulled"
+    )
     pose: str | None = Field(None, description="catalogue name or path of an .onnx; None = the best pulled")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where inference runs")
     every_n: int = Field(1, ge=1, le=1000, description="analyse every Nth frame, interpolate between")
@@ -31,13 +37,17 @@ class RunOptions(BaseModel):
     strict: bool = Field(False, description="fail on a damaged source rather than warn")
     force: bool = Field(False, description="replace existing outputs")
     keep_stream: bool = Field(False, description="leave the HLS stream beside the MP4")
-    wire_codec: str | None = Field(None, description="pass every frame once through a wire codec, e.g. jpeg:90")
+    wire_codec: str | None = Field(
+        None, description="pass every frame once through a wire codec, e.g. jpeg:90"
+    )
     boxes: bool = Field(False, description="draw boxes")
     frame_counter: bool = Field(False, description="draw frame numbers")
     track_thresh: float = Field(0.6, ge=0.1, le=0.99, description="detections above are matched first")
     match_thresh: float = Field(0.9, gt=0, le=1, description="largest cost of a first match")
     encoder: EncoderSettings = Field(default_factory=EncoderSettings, description="of the annotated video")
-    frame_rate: float = Field(25.0, gt=0, le=1000, description="of a sequence of images; videos have their own")
+    frame_rate: float = Field(
+        25.0, gt=0, le=1000, description="of a sequence of images; videos have their own"
+    )
 
     @field_validator("formats")
     @classmethod
@@ -59,6 +69,24 @@ class RunOptions(BaseModel):
         if self.models and (self.detector or self.pose):
             raise ValueError("give either models or detector and pose, not both")
         return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> Self:
+        """Options from names and values of anyone's.
+
+        Raises:
+            InvalidParameters: Says of each bad one what is wrong with it.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = (
+                f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            )
+            raise InvalidParameters(
+                "; ".join(problems), hint="posetask run --help lists the options and their bounds"
+            ) from None
 
     @property
     def detector_name(self) -> str | None:

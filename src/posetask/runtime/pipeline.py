@@ -35,7 +35,8 @@ class Pipeline:
         self._failures: list[PoseTaskError] = []
         self._cancelled: list[Cancelled] = []
         self._threads = [
-            threading.Thread(target=self._run, args=(runner,), name=runner.stage.name) for runner in self._runners
+            threading.Thread(target=self._run, args=(runner,), name=runner.stage.name)
+            for runner in self._runners
         ]
 
     @property

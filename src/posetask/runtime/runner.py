@@ -118,7 +118,9 @@ class StageRunner:
         joined = JoinedReader(self._readers)
         # One batch waits per worker: enough to keep each busy, few enough to bound what is held.
         pending: _Pending = queue.Queue(maxsize=2 * batching.workers)
-        emitter = threading.Thread(target=self._emit_all, args=(pending, joined), name=f"{self.stage.name}-emit")
+        emitter = threading.Thread(
+            target=self._emit_all, args=(pending, joined), name=f"{self.stage.name}-emit"
+        )
         with ThreadPoolExecutor(batching.workers, thread_name_prefix=self.stage.name) as workers:
             emitter.start()
             try:
@@ -177,9 +179,8 @@ class StageRunner:
             return
         for message in messages:
             if message.header.index != self._emitted:
-                raise StageFailed(
-                    f"stage {self.stage.name} emitted frame {message.header.index} where {self._emitted} was due"
-                )
+                got, due = message.header.index, self._emitted
+                raise StageFailed(f"stage {self.stage.name} emitted frame {got} where {due} was due")
             self._writer.put(message)
             self._emitted += 1
             self.progress.frames = self._emitted

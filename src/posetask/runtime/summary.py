@@ -39,6 +39,8 @@ class Summary(BaseModel):
     audio: str = Field("", description="what became of the sound")
     models: dict[str, ModelUse]
     warnings: list[str] = Field(description="what is missing or could not be trusted")
-    interrupted: bool = Field(False, description="ended early by the user; what stands here is whole and valid")
+    interrupted: bool = Field(
+        False, description="ended early by the user; what stands here is whole and valid"
+    )
     busy: dict[str, float] = Field(description="seconds of work by step, summed over threads, largest first")
     cores: int

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from posetask.errors import DamagedInput
 from posetask.drawing.annotator import PoseAnnotator
+from posetask.errors import DamagedInput
 from posetask.exports import MultiWriter
 from posetask.messages import EndOfStream, Frame, Image, Message, Tracks
 from posetask.stages.base import Stage, StageContext, StageParameters
@@ -26,7 +26,9 @@ class AnnotatorParameters(StageParameters):
     boxes: bool = Field(False, description="draw the tracker's boxes")
     ids: bool = Field(True, description="draw the people's ids")
     frame_counter: bool = Field(False, description="draw the frame's number and time in a corner")
-    keypoint_threshold: float = Field(0.3, ge=0.0, le=1.5, description="keypoints with a lower score are not drawn")
+    keypoint_threshold: float = Field(
+        0.3, ge=0.0, le=1.5, description="keypoints with a lower score are not drawn"
+    )
     strict: bool = Field(False, description="publish nothing of a damaged source")
 
 
@@ -123,7 +125,7 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
             self._exports.abort()
 
     def _draw(self, frame: Frame, tracks: Tracks) -> Image:
-        # The frame on the bus is everyone's; the one copy of it is made here, into a canvas that is used again.
+        # The frame on the bus is everyone's; its one copy is made here, into a canvas that is used again.
         if self._canvas is None or self._canvas.shape != frame.image.shape:
             p, header = self.parameters, frame.header
             self._canvas = np.empty_like(frame.image)

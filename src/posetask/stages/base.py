@@ -144,7 +144,7 @@ class Source(Stage[P]):
 
     @abstractmethod
     def produce(self) -> Iterator[Message]:
-        """The frames, index 0, 1, 2 …"""
+        """Make the frames, numbered 0, 1, 2 and so on."""
 
     @property
     @abstractmethod

@@ -22,14 +22,18 @@ class BytetrackParameters(StageParameters):
     """Parameters of the tracker; the defaults are those of the published numbers."""
 
     track_thresh: float = Field(0.6, ge=0.1, le=0.99, description="detections above are matched first")
-    match_thresh: float = Field(0.9, gt=0.0, le=1.0, description="largest cost (1 - IoU x score) of a first match")
+    match_thresh: float = Field(
+        0.9, gt=0.0, le=1.0, description="largest cost (1 - IoU x score) of a first match"
+    )
     track_buffer: int = Field(30, ge=0, le=10_000, description="a lost track lives so many frames at 30 fps")
     mot20: bool = Field(False, description="do not weigh the first match by score (crowds)")
-    every_n: int = Field(1, ge=1, le=1000, description="frames are analysed every N; sets the tracker's frame rate")
+    every_n: int = Field(
+        1, ge=1, le=1000, description="frames are analysed every N; sets the tracker's frame rate"
+    )
 
 
 class BytetrackStage(Stage[BytetrackParameters]):
-    """Tracks, on ``bytetrack``. Holds the frames between two analysed ones back until it can interpolate them."""
+    """Tracks, on ``bytetrack``; frames between two analysed ones wait until they can be interpolated."""
 
     name = "bytetrack"
     description = "gives people identities with ByteTrack"

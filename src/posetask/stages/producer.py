@@ -20,8 +20,12 @@ RAW_FRAMES = "raw_frames"
 class ProducerParameters(StageParameters):
     """Parameters of the producer."""
 
-    every_n: int = Field(1, ge=1, le=1000, description="analyse every Nth frame; those between are interpolated")
-    wire_codec: str | None = Field(None, description="pass every frame once through a wire codec, e.g. jpeg:90")
+    every_n: int = Field(
+        1, ge=1, le=1000, description="analyse every Nth frame; those between are interpolated"
+    )
+    wire_codec: str | None = Field(
+        None, description="pass every frame once through a wire codec, e.g. jpeg:90"
+    )
 
 
 class ProducerStage(Source[ProducerParameters]):

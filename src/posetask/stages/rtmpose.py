@@ -21,9 +21,14 @@ RTMPOSE = "rtmpose"
 class RtmposeParameters(StageParameters):
     """Parameters of the pose estimator."""
 
-    model: str | None = Field(None, description="catalogue name, path of an .onnx file, or 'demo'; None = the best pulled")
+    model: str | None = Field(
+        None, description="catalogue name, path of an .onnx file, or 'demo'; None = the best pulled"
+    )
     box_threshold: float = Field(
-        0.3, ge=0.0, le=1.0, description="people with a lower detection score keep their box and get no keypoints"
+        0.3,
+        ge=0.0,
+        le=1.0,
+        description="people with a lower detection score keep their box and get no keypoints",
     )
 
 
@@ -58,9 +63,13 @@ class RtmposeStage(Stage[RtmposeParameters]):
         """Estimate all people of all frames of the batch at once."""
         chosen = [np.flatnonzero(found.scores >= self.parameters.box_threshold) for _, found in batch]
         busy = [i for i, rows in enumerate(chosen) if len(rows)]
-        estimated = self.estimator.estimate(
-            [batch[i][0].image for i in busy], [batch[i][1].xyxy[chosen[i]] for i in busy]
-        ) if busy else []
+        estimated = (
+            self.estimator.estimate(
+                [batch[i][0].image for i in busy], [batch[i][1].xyxy[chosen[i]] for i in busy]
+            )
+            if busy
+            else []
+        )
         out = [Poses.without_keypoints(found, self.estimator.keypoints) for _, found in batch]
         for i, (keypoints, scores) in zip(busy, estimated, strict=True):
             out[i].keypoints[chosen[i]] = keypoints

@@ -117,7 +117,9 @@ class VideoSink:
             )
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
-        return PictureReport(self.output, report.frames, report.audio if self._audio else "the source has none")
+        return PictureReport(
+            self.output, report.frames, report.audio if self._audio else "the source has none"
+        )
 
     def abort(self) -> None:
         """Remove the segments."""
@@ -143,7 +145,9 @@ class ImageSink:
         if self._single:
             refuse_existing(output, overwrite)
         elif output.is_dir() and not overwrite and any(output.iterdir()):
-            raise OutputExists(f"{output} is there already and not empty", hint="choose another -o, or pass --force")
+            raise OutputExists(
+                f"{output} is there already and not empty", hint="choose another -o, or pass --force"
+            )
 
     def write(self, header: FrameHeader, image: Image) -> None:
         """Write one image, complete or not at all."""
@@ -186,7 +190,9 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         OutputExists: It is there, and must not be replaced.
     """
     if path.exists() and not overwrite:
-        raise OutputExists(f"{path} is there already", hint="choose another -o, or pass --force to replace it")
+        raise OutputExists(
+            f"{path} is there already", hint="choose another -o, or pass --force to replace it"
+        )
 
 
 def publish(target: Path, write: Callable[[Path], None]) -> None:

@@ -19,7 +19,9 @@ YOLOX = "yolox"
 class YoloxParameters(StageParameters):
     """Parameters of the detector."""
 
-    model: str | None = Field(None, description="catalogue name, path of an .onnx file, or 'demo'; None = the best pulled")
+    model: str | None = Field(
+        None, description="catalogue name, path of an .onnx file, or 'demo'; None = the best pulled"
+    )
     score_threshold: float = Field(
         0.1, ge=0.001, le=0.99, description="boxes below are dropped; ByteTrack wants them down to 0.1"
     )
@@ -64,7 +66,9 @@ class YoloxStage(Stage[YoloxParameters]):
         analysed = [frame for frame in frames if frame.header.analysed]
         found = iter(self.detector.detect([frame.image for frame in analysed]) if analysed else ())
         return [
-            Detections(frame.header, *next(found)) if frame.header.analysed else Detections.empty(frame.header)
+            Detections(frame.header, *next(found))
+            if frame.header.analysed
+            else Detections.empty(frame.header)
             for frame in frames
         ]
 

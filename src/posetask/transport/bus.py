@@ -1,4 +1,4 @@
-"""The bus between stages, as every transport offers it: topics of records in frame order, then the end of the stream.
+"""The bus between stages: topics of records in frame order, then the end of the stream.
 
 A topic holds one record for every frame, index 0, 1, 2 … without gaps, and one
 :class:`~posetask.messages.EndOfStream`. Readers belong to a named group (the stage that reads);

@@ -1,7 +1,8 @@
 """The bus in one process: bounded, back-pressured, and it hands on references, never copies.
 
 A record leaves memory when every group has taken it. There is nothing to resume in a process that
-dies whole, so taking is what frees the window here, and ``commit`` has nothing to do; over Kafka it is the commit.
+dies whole, so taking is what frees the window here, and ``commit`` has nothing to do; over Kafka it
+is the commit that frees.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ class Work(Stage[Nothing]):
     Parameters = Nothing
     concurrent = True
 
-    def __init__(self, batching: Batching | None = None, jitter: float = 0, wrong: str = "", name: str = "work") -> None:
+    def __init__(
+        self, batching: Batching | None = None, jitter: float = 0, wrong: str = "", name: str = "work"
+    ) -> None:
         super().__init__(Nothing(), StageContext())
         self._batching = batching or Batching()
         self.jitter, self.wrong, self.name = jitter, wrong, name
@@ -84,7 +86,10 @@ class Work(Stage[Nothing]):
             return []
         shift = 1 if self.wrong == "shift" else 0
         return [
-            Note(FrameHeader(**{**_fields(b[0].header), "index": b[0].header.index + shift}), str(b[0].header.index))
+            Note(
+                FrameHeader(**{**_fields(b[0].header), "index": b[0].header.index + shift}),
+                str(b[0].header.index),
+            )
             for b in batch
         ]
 
@@ -114,7 +119,9 @@ def _fields(header: FrameHeader) -> dict[str, Any]:
     return {name: getattr(header, name) for name in FrameHeader.__dataclass_fields__}
 
 
-def run(source: Numbers, stage: Stage[Any], window: Window | None = None) -> tuple[list[str], EndOfStream, list[BaseException]]:
+def run(
+    source: Numbers, stage: Stage[Any], window: Window | None = None
+) -> tuple[list[str], EndOfStream, list[BaseException]]:
     bus = MemoryBus(window)
     runners = [StageRunner.on(bus, stage), StageRunner.on(bus, source)]
     out = JoinedReader([bus.reader("notes", "test")])
