@@ -6,7 +6,7 @@ costs accuracy without an error: colour order, normalisation, padding, whether N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -216,7 +216,7 @@ class Catalogue:
             specs.append(parse_spec(fields))
         return cls(tuple(specs))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[DetectorSpec | PoseSpec]:
         return iter(self._specs.values())
 
     def __contains__(self, name: object) -> bool:

@@ -67,7 +67,7 @@ def fetch(
     except BaseException as error:
         archive.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _storage(error, into) from None
+            raise storage_error(error, into) from None
         raise
     try:
         data = read_model(model)
@@ -82,12 +82,13 @@ def _temporary(folder: Path) -> Path:
     try:
         fd, name = tempfile.mkstemp(prefix=".pull-", suffix=".tmp", dir=folder)
     except OSError as error:
-        raise _storage(error, folder) from None
+        raise storage_error(error, folder) from None
     os.close(fd)
     return Path(name)
 
 
-def _storage(error: OSError, folder: Path) -> StorageFull | DownloadFailed:
+def storage_error(error: OSError, folder: Path) -> StorageFull | DownloadFailed:
+    """Say in the project's errors why ``folder`` takes no file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(
             f"no space left in {folder}", hint="free some, or set POSETASK_MODELS to another folder"

@@ -13,7 +13,7 @@ from typing import Literal
 
 from posetask.errors import DownloadFailed, ModelCorrupt
 from posetask.models.catalogue import Catalogue, ModelSpec
-from posetask.models.download import fetch
+from posetask.models.download import fetch, storage_error
 from posetask.models.onnxfile import read_model
 
 Progress = Callable[[str, int, int | None], None]
@@ -58,7 +58,7 @@ class Verified:
         name: The model's.
         state: ``ok``; ``missing``; ``wrong`` (another digest than expected); ``unpinned`` (there is a
             file, and no digest to hold it against).
-        sha256: Of the file, None where it is missing.
+        sha256: Of the file, None where it is missing or unreadable.
         expected: The catalogue's or the pinned digest, None if there is none.
     """
 
@@ -68,7 +68,7 @@ class Verified:
     expected: str | None
 
 
-def default_folder() -> Path:
+def models_folder() -> Path:
     """``$POSETASK_MODELS``, or ``posetask/models`` in the XDG cache folder."""
     if named := os.environ.get("POSETASK_MODELS"):
         return Path(named).expanduser()
@@ -81,12 +81,12 @@ class Store:
     """Pulled models: ``<name>.onnx`` and ``<name>.json`` in one folder. Safe for several processes.
 
     Args:
-        folder: None: :func:`default_folder`.
+        folder: None: :func:`models_folder`.
         catalogue: None: the one that ships.
     """
 
     def __init__(self, folder: Path | None = None, catalogue: Catalogue | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or models_folder()
         self.catalogue = catalogue or Catalogue.load()
 
     def path(self, name: str) -> Path:
@@ -150,7 +150,10 @@ class Store:
         expected = self.expected(name)
         if not self.path(name).is_file():
             return Verified(name, "missing", None, expected)
-        found = hashlib.sha256(read_model(self.path(name))).hexdigest()
+        try:
+            found = hashlib.sha256(read_model(self.path(name))).hexdigest()
+        except ModelCorrupt:  # empty, or no file for us
+            return Verified(name, "wrong", None, expected)
         if expected is None:
             return Verified(name, "unpinned", found, None)
         return Verified(name, "ok" if found == expected else "wrong", found, expected)
@@ -166,10 +169,7 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DownloadFailed(
-                f"cannot make the folder {self.folder}: {error.strerror}",
-                hint="set POSETASK_MODELS to a folder you may write to",
-            ) from None
+            raise storage_error(error, self.folder) from None
         url, temporary, sha256 = self._fetch(spec, progress, loopback)
         try:
             if expected is not None and sha256 != expected:
@@ -185,8 +185,10 @@ class Store:
             self._write_pin(spec.name, pin)
             temporary.chmod(0o644)
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise storage_error(error, self.folder) from None
             raise
         return Pulled(spec.name, path, sha256, trust if expected else "first-use", fetched=True)
 
@@ -217,5 +219,8 @@ class Store:
 
     def _write_pin(self, name: str, pin: Pin) -> None:
         temporary = self.folder / f".{name}.{os.getpid()}.json"
-        temporary.write_text(json.dumps(asdict(pin), indent=2) + "\n", "utf-8")
-        os.replace(temporary, self._pin_path(name))
+        try:
+            temporary.write_text(json.dumps(asdict(pin), indent=2) + "\n", "utf-8")
+            os.replace(temporary, self._pin_path(name))
+        finally:
+            temporary.unlink(missing_ok=True)

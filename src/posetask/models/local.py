@@ -50,9 +50,9 @@ def describe(kind: type[S], path: Path, facts: GraphFacts, sha256: str) -> S:
         base = known.model_dump()
     else:
         base = _from_graph(kind, path, facts, note)
+    if known is None:  # what was said and measured of the catalogue's file is not true of this one
+        base = {**base, "name": _name(path), "size": None, "accuracy": (), "sha256_source": ""}
     fields = {**base, **note, "sha256": sha256, "urls": (), "member": None}
-    if known is None:
-        fields |= {"name": _name(path), "size": None, "accuracy": (), "sha256_source": ""}
     try:
         spec = parse_spec(fields)
     except ValidationError as error:
@@ -103,7 +103,9 @@ def _from_graph(
         raise ModelContract(
             f"{path.name}: expected one float32 input [batch, 3, height, width], found {found}"
         )
-    height, width = (note.get(n) or d for n, d in zip(("height", "width"), image[2:], strict=True))
+    height, width = (
+        d if isinstance(d, int) else note.get(n) for n, d in zip(("height", "width"), image[2:], strict=True)
+    )
     if not isinstance(height, int) or not isinstance(width, int):
         raise ModelContract(
             f"{path.name} leaves its input size open", hint=f"say width and height in {path.name}.yaml"

@@ -64,22 +64,25 @@ def read_model(path: Path) -> bytes:
         ModelCorrupt: It is no regular file, is empty, or is larger than :data:`MAX_BYTES`.
     """
     try:
-        # O_NONBLOCK: a pipe named model.onnx must not hang the process
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(path, "rb", opener=_open) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise ModelCorrupt(f"{path} is not a file", hint="give the path of an .onnx file")
+            if info.st_size > MAX_BYTES:
+                raise ModelCorrupt(f"{path} has {info.st_size} bytes, more than the limit of {MAX_BYTES}")
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UnknownModel(f"there is no model file {path}", hint="check the path") from None
     except OSError as error:
-        raise ModelCorrupt(f"model file {path} cannot be opened: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise ModelCorrupt(f"{path} is not a file", hint="give the path of an .onnx file")
-        if info.st_size > MAX_BYTES:
-            raise ModelCorrupt(f"{path} has {info.st_size} bytes, more than the limit of {MAX_BYTES}")
-        data = file.read(MAX_BYTES + 1)
+        raise ModelCorrupt(f"model file {path} cannot be read: {error.strerror}") from None
     if not data:
         raise ModelCorrupt(f"{path} is empty", hint="fetch it again: posetask models pull")
     return data
+
+
+def _open(path: str, flags: int) -> int:
+    # a pipe named model.onnx must not hang the process
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def inspect(data: bytes, name: str) -> GraphFacts:

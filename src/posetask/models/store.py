@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from posetask.errors import ModelCorrupt, ModelNotInstalled, UnknownModel
 from posetask.models.catalogue import DetectorSpec, ModelSpec, PoseSpec
-from posetask.models.folder import Pin, Pulled, Store, Verified, default_folder
+from posetask.models.folder import Pin, Progress, Pulled, Store, Verified, models_folder
 from posetask.models.local import describe
 from posetask.models.onnxfile import inspect, read_model
 
@@ -20,9 +21,12 @@ __all__ = [
     "ResolvedModel",
     "Store",
     "Verified",
-    "default_folder",
+    "installed",
+    "models_folder",
+    "pull",
     "resolve_detector",
     "resolve_pose",
+    "verify",
 ]
 
 S = TypeVar("S", bound=ModelSpec)
@@ -39,6 +43,21 @@ class ResolvedModel(Generic[S_co]):
     spec: S_co
     path: Path
     sha256: str
+
+
+def pull(names: Iterable[str] = (), *, progress: Progress | None = None, **options: bool) -> list[Pulled]:
+    """Fetch models into this user's folder; see :meth:`Store.pull`."""
+    return Store().pull(names, progress=progress, **options)
+
+
+def verify(names: Iterable[str] = ()) -> list[Verified]:
+    """Hold this user's models against their digests; see :meth:`Store.verify`."""
+    return Store().verify(names)
+
+
+def installed() -> list[str]:
+    """Name the catalogue's models that this user has."""
+    return Store().installed()
 
 
 def resolve_detector(
