@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posetask_train.data import CROP_SIZE
-from posetask_train.nets import DETECTOR_SIZE, POSE_SIZE
+from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

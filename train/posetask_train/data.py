@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing as mp
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
 from posetask.synth.truth import Truth
 from posetask.synth.world import World
-from posetask_train.nets import DETECTOR_SIZE, POSE_SIZE
+from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE
 
 TRAIN_SEED, CHECK_SEED = 1_000_000_000, 2_000_000_000
 DATA_VERSION = 1
@@ -148,7 +147,7 @@ def render(folder: Path, plan: Plan, workers: int, first: int = TRAIN_SEED) -> N
             out[:] = -1  # a slot that stays empty has no keypoint with v >= 0
         del out
     begin = time.monotonic()
-    with mp.get_context("spawn").Pool(workers, initializer=os.nice, initargs=(0,)) as pool:
+    with mp.get_context("spawn").Pool(workers) as pool:
         jobs = ((folder, plan, k, first) for k in range(plan.worlds))
         for count, _ in enumerate(pool.imap_unordered(_render, jobs, chunksize=4), 1):
             if count % 200 == 0:

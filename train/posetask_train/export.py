@@ -15,7 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from posetask_train.nets import DETECTOR_SIZE, POSE_SIZE, Detector, Pose
+from posetask_train.nets import Detector, Pose
+from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE
 
 _SMALL = 64  # weights of fewer elements stay FP32: nothing to save
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posetask_train.nets import DETECTOR_SIZE, SPLIT, STRIDES
+from posetask_train.sizes import DETECTOR_SIZE, SPLIT, STRIDES
 
 
 def grid() -> tuple[Tensor, Tensor]:

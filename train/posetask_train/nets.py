@@ -12,11 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDES = (8, 16, 32)
-DETECTOR_SIZE = (192, 320)  # height, width
-POSE_SIZE = (128, 96)
-SPLIT = 2.0
-KEYPOINTS = 17
+from posetask_train.sizes import KEYPOINTS, POSE_SIZE, SPLIT, STRIDES
 
 
 def conv(cin: int, cout: int, k: int = 3, s: int = 1) -> nn.Sequential:

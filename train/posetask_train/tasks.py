@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from posetask_train import augment, losses
 from posetask_train.loop import Recipe, train
-from posetask_train.nets import DETECTOR_SIZE, POSE_SIZE, Detector, Pose
+from posetask_train.nets import Detector, Pose
+from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
