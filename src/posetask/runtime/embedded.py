@@ -58,8 +58,6 @@ class EmbeddedRun:
         self.options = options = options or RunOptions()
         self.source = source
         self.output = output
-        self._detector = resolve_detector(options.detector_name)
-        self._pose = resolve_pose(options.pose_name)
         self._reader = open_source(
             source,
             start=options.start,
@@ -68,6 +66,8 @@ class EmbeddedRun:
             frame_rate=options.frame_rate,
         )
         try:
+            self._detector = resolve_detector(options.detector_name)
+            self._pose = resolve_pose(options.pose_name)
             self._build(extra_stages, follow)
         except BaseException:
             self._reader.close()
