@@ -25,7 +25,7 @@ _JUMP = Fraction(1, 50)
 """Seconds; a step of the source's clock below this is rounding or jitter, not a gap."""
 
 
-class AudioFailed(Exception):  # noqa: N818 - never leaves the package; the run goes on without sound
+class AudioFailed(Exception):
     """The sound cannot be used (any more); says why in words."""
 
 

@@ -43,8 +43,14 @@ def temporary_beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, sync_name: bool = True) -> None:
     """Write ``data`` so that ``path`` holds all of it or what it held before, a power cut included.
+
+    Args:
+        path: The file.
+        data: All of it.
+        sync_name: Wait until the name is durable too. False where a later call in the same folder
+            does so, or where the file can be made again.
 
     Raises:
         StorageFull: No space left.
@@ -61,7 +67,8 @@ def write_durably(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if sync_name:
+            sync_folder(path.parent)
 
 
 def publish(temporary: Path, target: Path, *, overwrite: bool) -> None:

@@ -66,8 +66,8 @@ class EncoderSettings(BaseModel):
 
     @property
     def delay_frames(self) -> int:
-        """Most frames that are inside the encoder at any time, not yet in a segment."""
-        return self.lookahead + 1 + (self.threads if self.threads > 1 else 0)
+        """Most frames written after a segment's last before that segment is durable."""
+        return self.lookahead + 2 + (self.threads if self.threads > 1 else 0)
 
     def x264_params(self) -> str:
         """Options in x264's own language.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import io
 import os
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from posetask.media.audio import (
     TranscodedAac,
     Window,
 )
+from posetask.media.chain import SegmentChain
 from posetask.media.durable import exists, publish, storage_errors, temporary_beside
 from posetask.media.limits import MediaLimits
 from posetask.media.manifest import INIT, Manifest
@@ -141,7 +139,7 @@ class _Target:
         return note
 
     def _write(self, source: SourceAudio | None, kind: type[CopiedAac] | type[TranscodedAac] | None) -> str:
-        with closing(_Chain(self._files())) as chain, av.open(chain, "r", format="mp4") as segments:
+        with closing(SegmentChain(self._files())) as chain, av.open(chain, "r", format="mp4") as segments:
             pictures = segments.streams.video[0]
             time_base = pictures.time_base or self.manifest.time_base
             timescale = str(time_base.denominator)
@@ -200,48 +198,3 @@ def _mux(container: av.container.OutputContainer, pictures: _Timed, sound: _Time
 def _frames_in(path: Path) -> int:
     with av.open(os.fspath(path), format="mp4") as finished:
         return finished.streams.video[0].frames
-
-
-class _Chain(io.RawIOBase):
-    """Files read as if they were one, with one open at a time: a long stream is never held in memory."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        super().__init__()
-        self._paths = paths
-        self._ends = list(accumulate(path.stat().st_size for path in paths))
-        self._position = 0
-        self._number = -1
-        self._file: io.BufferedReader | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._ends[-1]}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        number = bisect_right(self._ends, self._position)
-        if number == len(self._paths):
-            return 0
-        if number != self._number or self._file is None:
-            if self._file is not None:
-                self._file.close()
-            self._file, self._number = self._paths[number].open("rb"), number
-        begin = self._ends[number - 1] if number else 0
-        self._file.seek(self._position - begin)
-        count = self._file.readinto(buffer)
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        super().close()

@@ -102,6 +102,7 @@ class SegmentWriter:
             )
         writer = cls.__new__(cls)
         writer._set_up(folder, manifest, encoder, on_segment)
+        writer._list()
         return writer
 
     def _set_up(
@@ -249,7 +250,7 @@ class SegmentWriter:
                 bytes=len(data),
                 sha256=digest(data),
             )
-            write_durably(self.folder / segment.name, data)
+            write_durably(self.folder / segment.name, data, sync_name=False)  # the manifest's does it
             self.manifest = self.manifest.model_copy(update={"segments": (*self.manifest.segments, segment)})
             self._list()
             if self._on_segment is not None:
@@ -257,4 +258,4 @@ class SegmentWriter:
 
     def _list(self) -> None:
         self.manifest.save(self.folder)
-        write_durably(self.folder / PLAYLIST, render(self.manifest).encode())
+        write_durably(self.folder / PLAYLIST, render(self.manifest).encode(), sync_name=False)
