@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from posetask.errors import InputError
 from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People
+
+
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what JSON's numbers hold exactly
 
 
 class _Model(BaseModel):
@@ -22,7 +25,7 @@ class _Model(BaseModel):
 
 
 class _Image(_Model):
-    id: int
+    id: Whole
     height: float | None = None
 
 
@@ -34,13 +37,13 @@ class _Category(_Model):
 class CocoPerson(_Model):
     """An annotation or a result, as far as it is read."""
 
-    image_id: int
+    image_id: Whole
     category_id: int = 1
     bbox: tuple[float, float, float, float] | None = None
     keypoints: list[float | None] | None = None
     area: float | None = None
     score: float | None = None
-    track_id: int | None = None
+    track_id: Whole | None = None
     visibility: float | None = None
     iscrowd: int = 0
     ignore: int = 0

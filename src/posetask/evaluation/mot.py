@@ -73,7 +73,8 @@ def _read(path: Path) -> Numbers:
         raise InputError(f"{path} is not MOT text: {str(error).rstrip('.')}", hint=hint) from error
     if rows.shape[1] < 6:
         raise InputError(f"{path} has {rows.shape[1]} columns, MOT text at least 6", hint=hint)
-    if not np.isfinite(rows[:, :7]).all() or (rows[:, 0] < 1).any() or (rows[:, :2] % 1 != 0).any():
-        bad = ~np.isfinite(rows[:, :7]).all(axis=1) | (rows[:, 0] < 1) | (rows[:, :2] % 1 != 0).any(axis=1)
-        raise InputError(f"{path}, row {int(np.argmax(bad)) + 1}: not a MOT row", hint=hint)
+    whole = (np.round(rows[:, :2]) == rows[:, :2]) & (np.abs(rows[:, :2]) <= 2**53)
+    good = np.isfinite(rows[:, :7]).all(axis=1) & whole.all(axis=1) & (rows[:, 0] >= 1)
+    if not good.all():
+        raise InputError(f"{path}, row {int(np.argmin(good)) + 1}: not a MOT row", hint=hint)
     return rows

@@ -45,7 +45,7 @@ def _sections(scores: Scores) -> list[tuple[str, Rows]]:
             ("AP50", _share(found.ap50), "boxes, at IoU 0.50"),
             ("AP75", _share(found.ap75), ""),
             ("AP", _share(found.ap), "mean over IoU 0.50 to 0.95"),
-            ("precision", _share(found.precision), f"{found.false_alarms} false alarms{at}"),
+            ("precision", _share(found.precision), f"{_count(found.false_alarms, 'false alarm')}{at}"),
             ("recall", _share(found.recall), f"{found.found} found, {found.missed} missed{at}"),
         ]
         sections.append(("detection", rows))
@@ -60,11 +60,15 @@ def _sections(scores: Scores) -> list[tuple[str, Rows]]:
     if tracks := scores.tracking:
         fate = (tracks.mostly_tracked, tracks.partially_tracked, tracks.mostly_lost)
         rows = [
-            ("MOTA", _share(tracks.mota), f"{tracks.missed} missed, {tracks.false_alarms} false alarms"),
+            (
+                "MOTA",
+                _share(tracks.mota),
+                f"{tracks.missed} missed, {_count(tracks.false_alarms, 'false alarm')}",
+            ),
             ("IDF1", _share(tracks.idf1), f"precision {_share(tracks.idp)}, recall {_share(tracks.idr)}"),
             ("HOTA", _share(tracks.hota), f"DetA {_share(tracks.deta)}, AssA {_share(tracks.assa)}"),
-            ("id switches", str(tracks.switches), f"{tracks.fragmentations} fragmentations"),
-            ("people", f"{tracks.truth_ids}", f"{tracks.predicted_ids} predicted ids"),
+            ("id switches", str(tracks.switches), _count(tracks.fragmentations, "fragmentation")),
+            ("people", f"{tracks.truth_ids}", _count(tracks.predicted_ids, "predicted id")),
             ("tracked", " / ".join(map(str, fate)), "mostly, partially, mostly lost"),
         ]
         sections.append(("tracking", rows))
@@ -73,3 +77,7 @@ def _sections(scores: Scores) -> list[tuple[str, Rows]]:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

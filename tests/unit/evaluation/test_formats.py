@@ -109,6 +109,8 @@ def test_mot_predictions_may_lack_ids_scores_and_commas(put: Put) -> None:
         ("0,1,0,0,4,9\n", "row 1: not a MOT row; rows are frame,id"),
         ("1,1,0,0,4,9\n2,1,nan,0,4,9\n", "row 2: not a MOT row"),
         ("1,1.5,0,0,4,9\n", "row 1: not a MOT row"),
+        ("1,inf,0,0,4,9\n", "row 1: not a MOT row"),
+        ("1,1e300,0,0,4,9\n", "row 1: not a MOT row"),
     ],
 )
 def test_bad_mot_rows_are_named(put: Put, text: str, words: str) -> None:
@@ -157,6 +159,7 @@ def test_only_people_are_read(put: Put) -> None:
         ("{", "is not a COCO dataset: Invalid JSON"),
         ({"annotations": []}, "images: Field required"),
         (dataset([0], [person(0, bbox=[1, 2, 3])]), r"annotations\.0\.bbox"),
+        (dataset([0], [person(0, 2**70)]), r"annotations\.0\.track_id"),
         (dataset([0], [person(4)]), "image 4, which is not among its images"),
         (dataset([0], [person(0, bbox=None)]), "without a bbox"),
         ([person(0)], "is COCO results, which can only be scored"),

@@ -90,7 +90,8 @@ def test_the_table_shows_every_metric(scores: Scores) -> None:
     for metric in ("AP50", "AP ", "precision", "recall", "OKS-AP", "MOTA", "IDF1", "HOTA", "id switches"):
         assert metric in text, metric
     assert "27 found, 3 missed" in text
-    assert "1 false alarms" in text
+    assert "1 false alarm " in text
+    assert "0 fragmentations" in text
     assert "10 frames, 30 true people that count, 0 ignored" in text
 
 
