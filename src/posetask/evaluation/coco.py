@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from posetask.errors import InputError
 from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People
 
-
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what JSON's numbers hold exactly
 
 
