@@ -11,9 +11,11 @@ import typer
 import posetask
 from posetask.cli.console import INTERRUPTED, out, show_error
 from posetask.cli.doctor import doctor
+from posetask.cli.evaluate import evaluate
 from posetask.cli.models import app as models
 from posetask.cli.render import render
 from posetask.cli.run import run
+from posetask.cli.synth import synth
 from posetask.cli.track import track
 from posetask.errors import PoseTaskError
 
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(render)
 app.command()(track)
+app.command()(synth)
+app.command("eval")(evaluate)
 app.command()(doctor)
 app.add_typer(models, name="models", help="List, fetch and verify models.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 _HINT = "give the .parquet file that posetask run wrote"
 
 Batch = dict[str, npt.NDArray[Any]]
+
+
+TIME_TOLERANCE_SECONDS = 0.001
+"""Times in the file are whole microseconds; the video's are exact."""
 
 
 def read_poses(path: Path | str) -> PoseTable:
@@ -211,6 +216,7 @@ class PoseCursor:
     """
 
     def __init__(self, table: PoseTable) -> None:
+        self._table = table
         self._keypoints = len(table.metadata.keypoints)
         self._frames = table.frames()
         self._next: tuple[int, Tracks] | None = next(self._frames, None)
@@ -219,23 +225,20 @@ class PoseCursor:
         """Tracks of the frame with this index, under the given header; empty where nobody was seen.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: The file is damaged, or its frames have other times than the video's.
         """
         while self._next is not None and self._next[0] < header.index:
             self._next = next(self._frames, None)
         if self._next is None or self._next[0] != header.index:
             return Tracks.empty(header, self._keypoints)
         found = self._next[1]
-        return Tracks(
-            header,
-            found.ids,
-            found.xyxy,
-            found.scores,
-            found.det_index,
-            found.keypoints,
-            found.keypoint_scores,
-            found.interpolated,
-        )
+        if abs(found.header.time - header.time) > TIME_TOLERANCE_SECONDS:
+            raise InputError(
+                f"{self._table.path} is not of this video: its frame {header.index} is at "
+                f"{found.header.time:.3f} s, the video's at {header.time:.3f} s",
+                hint="give the video that the run was made of, with the run's --start",
+            )
+        return replace(found, header=header)
 
 
 def _same(found: pa.DataType, wanted: pa.DataType) -> bool:

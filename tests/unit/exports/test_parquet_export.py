@@ -180,11 +180,16 @@ def test_frames_are_read_whole_across_the_readers_batches(
 def test_cursor_gives_every_frame_of_the_video_its_people(written: Path, make_tracks: MakeTracks) -> None:
     cursor = read_poses(written).cursor()
     for index in [0, 1, 2, 3, 7, 8, 29, 30, 31]:
-        header = replace(make_tracks(index, 0).header, pts=5)
+        header = replace(make_tracks(index, 0).header, run="again")
         tracks = cursor.at(header)
         assert tracks.header is header
         people = index % 4 if index < 30 else 0
         assert same(tracks, make_tracks(index, people, interpolated=bool(people) and index % 2 == 1))
+
+
+def test_cursor_refuses_a_video_with_other_times(written: Path, make_tracks: MakeTracks) -> None:
+    with pytest.raises(InputError, match="not of this video.*--start"):
+        read_poses(written).cursor().at(replace(make_tracks(1, 0).header, pts=10_000))
 
 
 def test_frames_out_of_order_are_a_broken_contract(
