@@ -188,7 +188,7 @@ def test_cursor_gives_every_frame_of_the_video_its_people(written: Path, make_tr
 
 
 def test_cursor_refuses_a_video_with_other_times(written: Path, make_tracks: MakeTracks) -> None:
-    with pytest.raises(InputError, match="not of this video.*--start"):
+    with pytest.raises(InputError, match=r"not of this video.*--start"):
         read_poses(written).cursor().at(replace(make_tracks(1, 0).header, pts=10_000))
 
 
