@@ -98,7 +98,7 @@ def crop(rng: np.random.Generator, image: Picture, points: Floats) -> tuple[Pict
     height, width = POSE_SIZE
     k = math.exp(rng.normal(0, 0.12)) if rng.random() < 0.8 else 1.0
     k = min(max(k, 0.72), 1.4)
-    turn = rng.uniform(-0.5, 0.5) if rng.random() < 0.5 else 0.0
+    turn = rng.uniform(-0.4, 0.4) if rng.random() < 0.35 else 0.0
     c, s = k * math.cos(turn), k * math.sin(turn)
     centre = np.array([CROP_SIZE[1] / 2, CROP_SIZE[0] / 2]) + rng.normal(0, 0.03, 2) * [width, height]
     matrix = np.array([[c, -s, 0.0], [s, c, 0.0]])

@@ -56,8 +56,11 @@ def write(
     buffer = io.BytesIO()
     inputs, outputs = names
     example = torch.zeros(2, 3, *size)
+    fused = fuse(model.cpu().float().eval())
+    with torch.no_grad():
+        answers = fused(example)
     torch.onnx.export(
-        fuse(model.cpu().float().eval()),
+        fused,
         (example,),
         buffer,
         input_names=[inputs],
@@ -67,6 +70,11 @@ def write(
         dynamo=False,
     )
     proto = halve(onnx.load_from_string(buffer.getvalue()))
+    # the tracer loses sizes behind a free batch; whoever reads the outline wants them
+    for output, answer in zip(proto.graph.output, answers if len(outputs) > 1 else [answers], strict=True):
+        for dim, length in zip(output.type.tensor_type.shape.dim[1:], answer.shape[1:], strict=True):
+            dim.Clear()
+            dim.dim_value = length
     proto.doc_string = doc
     proto.producer_name = "posetask-train"
     onnx.checker.check_model(proto, full_check=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posetask_train.sizes import DETECTOR_SIZE, SPLIT, STRIDES
+from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE, SPLIT, STRIDES
 
 
 def grid() -> tuple[Tensor, Tensor]:
@@ -146,14 +146,29 @@ _SIGMA = (3.46, 4.0)  # bins; RTMPose's (4.9, 5.66) at 256x192, halved inputs wi
 _BETA = 10.0
 
 
-def pose_loss(simcc: tuple[Tensor, Tensor], points: Tensor) -> tuple[Tensor, dict[str, float]]:
+def _map_loss(maps: Tensor, points: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy of each map with a blob where its keypoint is: it teaches the backbone early."""
+    maps = maps.float()
+    rows, columns = maps.shape[-2:]
+    step = POSE_SIZE[0] / rows
+    x = (torch.arange(columns) + 0.5) * step
+    y = (torch.arange(rows) + 0.5) * step
+    near_x = torch.exp(-((x - points[..., 0, None]) ** 2) / (2 * (0.6 * step) ** 2))
+    near_y = torch.exp(-((y - points[..., 1, None]) ** 2) / (2 * (0.6 * step) ** 2))
+    goal = (near_y[..., :, None] * near_x[..., None, :]).flatten(2)
+    goal = goal / goal.sum(-1, keepdim=True).clamp(min=1e-6)
+    entropy = -(goal * F.log_softmax(maps.flatten(2), -1)).sum(-1)
+    return (entropy * weight).sum() / weight.sum().clamp(min=1)
+
+
+def pose_loss(outputs: tuple[Tensor, ...], points: Tensor) -> tuple[Tensor, dict[str, float]]:
     """SimCC's loss: divergence from a Gaussian over the bins, and its height.
 
     The divergence alone leaves a constant free; the squared distance pins it, so that a maximum reads as
     a score near 1 for a keypoint that is plain to see and near 0 for one outside the picture.
 
     Args:
-        simcc: ``(B, 17, 192)`` and ``(B, 17, 256)``.
+        outputs: SimCC ``(B, 17, 192)`` and ``(B, 17, 256)``, and in training the maps ``(B, 17, 16, 12)``.
         points: ``(B, 17, 3)`` x, y in the crop's pixels, and v.
     """
     v = points[..., 2]
@@ -161,7 +176,7 @@ def pose_loss(simcc: tuple[Tensor, Tensor], points: Tensor) -> tuple[Tensor, dic
     total = torch.zeros(())
     error = []
     for axis in (0, 1):
-        out = simcc[axis].float()
+        out = outputs[axis].float()
         bins = torch.arange(out.shape[-1], dtype=torch.float32)
         at = points[..., axis] * SPLIT
         label = torch.exp(-((bins - at[..., None]) ** 2) / (2 * _SIGMA[axis] ** 2)) * (v > 0)[..., None]
@@ -170,6 +185,8 @@ def pose_loss(simcc: tuple[Tensor, Tensor], points: Tensor) -> tuple[Tensor, dic
         height = ((out - label) ** 2).sum(-1)
         total = total + (divergence * weight).sum() / weight.sum().clamp(min=1) + 0.05 * height.mean()
         error.append((out.detach().argmax(-1) - at) / SPLIT)
+    if len(outputs) > 2:
+        total = total + 0.5 * _map_loss(outputs[2], points, weight)
     distance = torch.hypot(*error)
     seen = v == 2
     return total, {

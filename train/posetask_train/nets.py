@@ -135,12 +135,15 @@ class Pose(nn.Module):
         self.x = nn.Linear(width, int(breadth * SPLIT), bias=False)
         self.y = nn.Linear(width, int(height * SPLIT), bias=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """See the class; in training mode the keypoints' maps ``[B, 17, 16, 12]`` come third."""
         c8 = self.s8(self.s4(self.stem(x)))
         c16 = self.s16(c8)
         merged = self.merge(self.lateral(c8) + F.interpolate(self.top(c16), scale_factor=2.0, mode="nearest"))
-        tokens = self.gate(self.enter(self.maps(merged).flatten(2)))
+        maps = self.maps(merged)
+        tokens = self.gate(self.enter(maps.flatten(2)))
+        if self.training:
+            return self.x(tokens), self.y(tokens), maps
         return self.x(tokens), self.y(tokens)
 
 
