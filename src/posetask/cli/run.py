@@ -57,6 +57,10 @@ def run(
     ] = None,
     track_thresh: Annotated[float, typer.Option(help="ByteTrack: detections above are matched first")] = 0.6,
     match_thresh: Annotated[float, typer.Option(help="ByteTrack: largest cost of a first match")] = 0.9,
+    track_buffer: Annotated[
+        int, typer.Option(help="ByteTrack: a lost track lives so long, frames at 30 fps")
+    ] = 30,
+    mot20: Annotated[bool, typer.Option("--mot20", help="ByteTrack: do not weigh matches by score")] = False,
     frame_rate: Annotated[float, typer.Option(help="of a sequence of images")] = 25.0,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
@@ -82,6 +86,8 @@ def run(
                 "wire_codec": wire_codec,
                 "track_thresh": track_thresh,
                 "match_thresh": match_thresh,
+                "track_buffer": track_buffer,
+                "mot20": mot20,
                 "frame_rate": frame_rate,
             }
         )

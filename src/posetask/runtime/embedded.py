@@ -83,7 +83,13 @@ class EmbeddedRun:
         self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context)
         self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context)
         self._bytetrack = BytetrackStage(
-            BytetrackParameters(track_thresh=o.track_thresh, match_thresh=o.match_thresh, every_n=o.every_n),
+            BytetrackParameters(
+                track_thresh=o.track_thresh,
+                match_thresh=o.match_thresh,
+                track_buffer=o.track_buffer,
+                mot20=o.mot20,
+                every_n=o.every_n,
+            ),
             context,
         )
         sink, exports = self._outputs()

@@ -44,6 +44,8 @@ class RunOptions(BaseModel):
     frame_counter: bool = Field(False, description="draw frame numbers")
     track_thresh: float = Field(0.6, ge=0.1, le=0.99, description="detections above are matched first")
     match_thresh: float = Field(0.9, gt=0, le=1, description="largest cost of a first match")
+    track_buffer: int = Field(30, ge=0, le=10_000, description="a lost track lives so many frames at 30 fps")
+    mot20: bool = Field(False, description="do not weigh the first match by score (crowds)")
     encoder: EncoderSettings = Field(default_factory=EncoderSettings, description="of the annotated video")
     frame_rate: float = Field(
         25.0, gt=0, le=1000, description="of a sequence of images; videos have their own"
