@@ -11,9 +11,10 @@ from posetask.synth import body as b
 from posetask.synth.actor import Actor, Floor, State
 from posetask.synth.body import Array
 from posetask.synth.camera import Camera, Darkroom, Film
-from posetask.synth.figure import Figure, Painter
+from posetask.synth.figure import Painter
 from posetask.synth.framecode import write_frame_number
 from posetask.synth.paint import Picture, capsules, fill, fixed, shadow, tone
+from posetask.synth.parts import Figure
 from posetask.synth.scenery import Thing, background
 from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
 from posetask.synth.truth import Truth
