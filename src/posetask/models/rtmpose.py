@@ -105,16 +105,23 @@ class RtmposeEstimator:
         """
         if len(images) != len(boxes):
             raise ValueError(f"{len(images)} pictures and boxes for {len(boxes)}")
-        out: list[Estimated] = []
         people: list[_Person] = []
         for i, (image, xyxy) in enumerate(zip(images, boxes, strict=True)):
-            n, k = len(xyxy), self.spec.keypoints
-            out.append((np.full((n, k, 2), np.nan, np.float32), np.zeros((n, k), np.float32)))
-            people += self._people(i, checked(image), np.asarray(xyxy, np.float64).reshape(n, 4))
-        with self._scratch.borrow() as scratch:
-            scratch.forget()
-            for start in range(0, len(people), self._pool.max_batch):
-                self._estimate(images, people[start : start + self._pool.max_batch], scratch, out)
+            people += self._people(i, checked(image), np.asarray(xyxy, np.float64).reshape(len(xyxy), 4))
+        k = self.spec.keypoints
+        out = [
+            (np.full((len(xyxy), k, 2), np.nan, np.float32), np.zeros((len(xyxy), k), np.float32))
+            for xyxy in boxes
+        ]
+        if people:
+            with self._scratch.borrow() as scratch:
+                bins, heights = self._peaks(images, people, scratch)
+            start = time.perf_counter()
+            places, scores = self._read(people, bins, heights)
+            for person, place, score in zip(people, places, scores, strict=True):
+                keypoints, sure = out[person.image]
+                keypoints[person.row], sure[person.row] = place, score
+            self._timings.add("rtmpose.post", time.perf_counter() - start)
         return out
 
     def close(self) -> None:
@@ -138,33 +145,45 @@ class RtmposeEstimator:
         bgra = len(rows) * _BGRA_PIXELS_PER_PERSON >= h * w
         return [_Person(index, int(row), c, s, bgra) for row, c, s in zip(rows, centre, size, strict=True)]
 
-    def _estimate(
-        self, images: Sequence[Image], people: Sequence[_Person], scratch: _Scratch, out: list[Estimated]
-    ) -> None:
-        start = time.perf_counter()
-        spec, n = self.spec, len(people)
-        for slot, person in enumerate(people):
-            warped, planes = scratch.crop(images[person.image], person)
-            self._normaliser(warped, scratch.tensor[slot], planes)
-        self._timings.add("rtmpose.pre", time.perf_counter() - start)
-        outputs = self._pool.run(scratch.tensor[: self._pool.padded(n)])
-        start = time.perf_counter()
-        bin_x, high_x = _peak(outputs[self._x][:n])
-        bin_y, high_y = _peak(outputs[self._y][:n])
-        scores = np.minimum(high_x, high_y) if spec.score_rule == "min" else (high_x + high_y) / 2
+    def _peaks(
+        self, images: Sequence[Image], people: Sequence[_Person], scratch: _Scratch
+    ) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Infer in batches: of every histogram the highest bin and its height, ``(people, K, 2)`` each."""
+        bins = np.empty((len(people), self.spec.keypoints, 2), np.intp)
+        heights = np.empty(bins.shape, np.float32)
+        scratch.forget()
+        for first in range(0, len(people), self._pool.max_batch):
+            start = time.perf_counter()
+            batch = people[first : first + self._pool.max_batch]
+            for slot, person in enumerate(batch):
+                crop, planes = scratch.crop(images[person.image], person)
+                self._normaliser(crop, scratch.tensor[slot], planes)
+            self._timings.add("rtmpose.pre", time.perf_counter() - start)
+            outputs = self._pool.run(scratch.tensor[: self._pool.padded(len(batch))])
+            start = time.perf_counter()
+            rows = slice(first, first + len(batch))
+            for axis, output in enumerate((outputs[self._x], outputs[self._y])):
+                best = output[: len(batch)].argmax(axis=2)
+                bins[rows, :, axis] = best
+                heights[rows, :, axis] = np.take_along_axis(output[: len(batch)], best[:, :, None], 2)[
+                    :, :, 0
+                ]
+            self._timings.add("rtmpose.post", time.perf_counter() - start)
+        return bins, heights
+
+    def _read(
+        self, people: Sequence[_Person], bins: npt.NDArray[np.intp], heights: Floats
+    ) -> tuple[Doubles, Floats]:
+        """Turn bins into frame pixels, heights into scores: ``(people, K, 2)`` and ``(people, K)``."""
+        spec = self.spec
         size = np.array([p.size for p in people])[:, None]
         corner = np.array([p.centre for p in people])[:, None] - size / 2
-        share = np.stack(
-            [bin_x / (spec.split_ratio * spec.width), bin_y / (spec.split_ratio * spec.height)], 2
-        )
-        places = share * size + corner
-        known = scores > 0
-        places[~known] = np.nan
-        scores = np.where(known, scores, 0)
-        for slot, person in enumerate(people):
-            out[person.image][0][person.row] = places[slot]
-            out[person.image][1][person.row] = scores[slot]
-        self._timings.add("rtmpose.post", time.perf_counter() - start)
+        places = bins / (spec.split_ratio * np.array([spec.width, spec.height])) * size + corner
+        scores = heights.min(axis=2) if spec.score_rule == "min" else heights.mean(axis=2)
+        unknown = ~(scores > 0)  # NaN too
+        places[unknown] = np.nan
+        scores[unknown] = 0
+        return places, scores
 
     def _outputs(self, outputs: list[tuple[str, Floats]]) -> tuple[int, int]:
         """Which outputs are the histograms over x and over y."""
@@ -236,9 +255,3 @@ class _Scratch:
             cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=self._bgra)
             self._converted = index
         return self._bgra
-
-
-def _peak(histogram: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Highest bin and its height: ``(N, K, bins)`` to ``(N, K)`` each."""
-    best = histogram.argmax(axis=2)
-    return best, np.take_along_axis(histogram, best[:, :, None], axis=2)[:, :, 0]
