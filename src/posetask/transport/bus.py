@@ -23,6 +23,11 @@ class Cancelled(PoseTaskError):
 class Writer(Protocol):
     """The one writer of a topic."""
 
+    @property
+    def next_index(self) -> int:
+        """The first frame that is not on the topic yet; a stage that starts anew emits from here."""
+        ...
+
     def put(self, record: Record) -> None:
         """Append a record; blocks while the window is full.
 
@@ -38,6 +43,11 @@ class Writer(Protocol):
 
 class Reader(Protocol):
     """One group's place in a topic."""
+
+    @property
+    def next_index(self) -> int:
+        """The frame that ``get`` gives next; above 0 where the group committed in an earlier life."""
+        ...
 
     def get(self, timeout: float | None = None) -> Record | None:
         """The next record; None when ``timeout`` seconds passed without one (None waits for ever).
@@ -65,4 +75,8 @@ class Bus(Protocol):
 
     def cancel(self, cause: BaseException | None = None) -> None:
         """Wake everyone who waits with :class:`Cancelled`; the first cause wins."""
+        ...
+
+    def close(self) -> None:
+        """Free what the bus holds; every thread that uses it must have ended."""
         ...

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from posetask.messages import EndOfStream
 from posetask.transport.bus import Cancelled, Record
 
 
@@ -55,6 +56,7 @@ class _Topic:
         self.records: deque[Record] = deque()
         self.first = 0  # position of records[0]
         self.nbytes = 0
+        self.frames = 0  # put so far
         self.positions: dict[str, int] = {}
         self.started = False
         self.cancelled: Cancelled | None = None
@@ -66,6 +68,7 @@ class _Topic:
             while self.cancelled is None and not self.window.has_room(len(self.records), self.nbytes):
                 self.changed.wait()
             self._check()
+            self.frames += not isinstance(record, EndOfStream)
             if self.positions:  # without readers there is nobody to keep it for
                 self.records.append(record)
                 self.nbytes += size
@@ -115,6 +118,11 @@ class MemoryWriter:
 
     _topic: _Topic
 
+    @property
+    def next_index(self) -> int:
+        """Frames put so far."""
+        return self._topic.frames
+
     def put(self, record: Record) -> None:
         """Append; waits for room."""
         self._topic.put(record)
@@ -129,6 +137,12 @@ class MemoryReader:
 
     _topic: _Topic
     group: str
+
+    @property
+    def next_index(self) -> int:
+        """Frames taken so far."""
+        with self._topic.changed:
+            return min(self._topic.positions[self.group], self._topic.frames)
 
     def get(self, timeout: float | None = None) -> Record | None:
         """The next record of this group."""
@@ -177,6 +191,10 @@ class MemoryBus:
             topics = list(self._topics.values())
         for topic in topics:
             topic.cancel(self._cause)
+
+    def close(self) -> None:
+        """Wake whoever still waits, and let go of what is held."""
+        self.cancel()
 
     def held(self) -> dict[str, tuple[int, int]]:
         """Records and bytes held by each topic, for progress and tests."""

@@ -145,3 +145,23 @@ def test_whatever_the_window_all_arrives_in_order_within_it(
         thread.join()
     assert seen == [list(range(len(sides)))] * groups
     assert most <= max(records, at_least)
+
+
+def test_both_ends_say_which_frame_is_next() -> None:
+    bus = MemoryBus(Window(records=8))
+    reader, writer = bus.reader("t", "a"), bus.writer("t")
+    assert (writer.next_index, reader.next_index) == (0, 0)
+    writer.put(frame(0))
+    writer.put(end(1))
+    assert (writer.next_index, reader.next_index) == (1, 0)
+    reader.get(0)
+    assert reader.get(0) == end(1)
+    assert (writer.next_index, reader.next_index) == (1, 1)
+
+
+def test_a_closed_bus_lets_nobody_wait() -> None:
+    bus = MemoryBus()
+    reader = bus.reader("t", "a")
+    bus.close()
+    with pytest.raises(Cancelled):
+        reader.get()

@@ -1,0 +1,248 @@
+"""The bus over Kafka, for one stage of one run: a process has one of these for each run that it serves."""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from posetask.errors import FramesExpired, TopicLost
+from posetask.media.jpeg import WireCodec
+from posetask.transport.kafka.extent import read_bounds, read_extents, resume_index
+from posetask.transport.kafka.gate import Reclaimer, WindowGate
+from posetask.transport.kafka.groups import GroupWatch
+from posetask.transport.kafka.names import Replica, group_name, topic_name
+from posetask.transport.kafka.reader import KafkaReader, OnExpired, assign, committed_places
+from posetask.transport.kafka.sequencer import Ahead, Sequencer
+from posetask.transport.kafka.settings import KafkaSettings
+from posetask.transport.kafka.stopping import Stop
+from posetask.transport.kafka.topics import TopicAdmin, open_client
+from posetask.transport.kafka.window import Ledger, Place, slowest_index
+from posetask.transport.kafka.writer import FrameCodec, KafkaWriter, already_ended
+from posetask.transport.memory import Window
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaBus:
+    """See :class:`posetask.transport.bus.Bus`. The topics must exist (:class:`TopicAdmin` makes them).
+
+    Commits follow the output: a reader's ``commit`` takes effect when everything that the writer of the same
+    bus owes up to that frame is acknowledged. So a bus belongs to one stage, which has at most one writer.
+
+    Args:
+        settings: Of the connection.
+        run: Id of the run; the ``_<run>`` of topics and groups.
+        windows: Topics under flow control, and the stages whose commits hold their writer back.
+        window: Of those topics.
+        replica: Which of the stage's processes this is.
+        codec: Of frames.
+        again: The source can be decoded again (a file): a writer goes back to what a reader still needs
+            and has lost to retention, and a reader waits for it. False for a live source.
+        start: ``beginning`` replays every input from frame 0 (a stage with state), whatever was committed.
+        reclaim: Delete what all readers of a windowed topic have committed.
+        ahead: Bounds what a reader holds of partitions that run ahead.
+
+    Raises:
+        KafkaUnavailable: No broker answers within ``connect_timeout_ms``.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        run: str,
+        *,
+        windows: Mapping[str, Sequence[str]] | None = None,
+        window: Window | None = None,
+        replica: Replica | None = None,
+        codec: FrameCodec | None = None,
+        again: bool = True,
+        start: Literal["committed", "beginning"] = "committed",
+        reclaim: bool = True,
+        ahead: Ahead | None = None,
+    ) -> None:
+        self._settings, self._run = settings, run
+        self._windows, self._window = dict(windows or {}), window or Window(records=64, nbytes=64 * 2**20)
+        self._replica, self._codec = replica or Replica(), codec or WireCodec()
+        self._again, self._start, self._reclaim, self._ahead = again, start, reclaim, ahead
+        self._stop = Stop()
+        self._readers: list[KafkaReader] = []
+        self._writers: list[KafkaWriter] = []
+        self._admin = TopicAdmin(settings)
+        self._admin.existing()
+
+    def writer(self, topic: str) -> KafkaWriter:
+        """The writer of ``topic``; where something lies there already, it goes on after it.
+
+        Raises:
+            TopicLost: There is no such topic.
+            PoseTaskError: The brokers are away or deny it.
+        """
+        name = topic_name(topic, self._run)
+        total = self._partitions(name)
+        mine = self._replica.partitions(total)
+        probe = self._consumer(name)
+        try:
+            extents = read_extents(probe, name, mine)
+        finally:
+            probe.close()
+        groups = [group_name(stage, self._run) for stage in self._windows.get(topic, ())]
+        watch = GroupWatch(self._admin.client, groups, name, total) if groups else None
+        if watch is not None:
+            watch.wait(self._stop)
+        places = watch.places if watch is not None else []
+        start = {p: resume_index(p, total, extents[p], places, again=self._again) for p in mine}
+        gate = None
+        if watch is not None:
+            gate = WindowGate(
+                self._window,
+                Ledger(min(start.values()), slowest_index(places, total)),
+                watch,
+                total,
+                Reclaimer(self._admin.client, name) if self._reclaim else None,
+                {p: extent.high for p, extent in extents.items()},
+                self._stop,
+            )
+        producer = open_client(
+            Producer, {**self._settings.producer(), "error_cb": _log_error, "logger": logger}, self._settings
+        )
+        writer = KafkaWriter(
+            producer,
+            name,
+            self._run,
+            total,
+            start,
+            already_ended(extents, start),
+            codec=self._codec,
+            gate=gate,
+            stop=self._stop,
+            message_bytes=self._settings.message_bytes,
+            on_flush=self._settle,
+        )
+        self._writers.append(writer)
+        return writer
+
+    def reader(self, topic: str, group: str) -> KafkaReader:
+        """A reader of ``topic`` for ``group``, from its committed place on.
+
+        Raises:
+            FramesExpired: What it needs next left the broker, and nobody will send it again.
+            TopicLost: There is no such topic, or it is not the one that the group committed to.
+            PoseTaskError: The brokers are away or deny it.
+        """
+        name = topic_name(topic, self._run)
+        total = self._partitions(name)
+        mine = self._replica.partitions(total)
+        readers: list[KafkaReader] = []
+        consumer = self._consumer(group_name(group, self._run), readers)
+        try:
+            timeout = self._settings.connect_timeout_ms / 1000 + 5
+            places = committed_places(consumer, name, mine, total, self._stop, timeout)
+            bounds = read_bounds(consumer, name, mine)
+            begin = dict.fromkeys(mine) if self._start == "beginning" else places
+            start = {p: place.next_index if place else 0 for p, place in begin.items()}
+            offsets = {p: place.offset if place else 0 for p, place in begin.items()}
+            expired = [p for p in mine if offsets[p] < bounds[p][0]]
+            self._judge(name, places, {p: bounds[p][1] for p in mine}, expired, start)
+            offsets.update({p: bounds[p][0] for p in expired})
+            sequencer: Sequencer[Message] = Sequencer(name, total, start, expired, self._ahead)
+            assign(consumer, name, offsets)
+        except BaseException:
+            consumer.close()
+            raise
+        reader = KafkaReader(
+            consumer,
+            name,
+            total,
+            sequencer,
+            places,
+            codec=self._codec,
+            stop=self._stop,
+            safe_index=self._safe_index,
+            away_seconds=self._settings.delivery_timeout_ms / 1000,
+            on_expired=self._on_expired,
+        )
+        readers.append(reader)
+        self._readers.append(reader)
+        return reader
+
+    def cancel(self, cause: BaseException | None = None) -> None:
+        """Wake everyone with ``Cancelled``."""
+        self._stop.set(cause)
+
+    def close(self) -> None:
+        """Free the clients; every thread that uses the bus must have ended. Commits nothing."""
+        self._stop.set()
+        for reader in self._readers:
+            reader.close()
+        for writer in self._writers:
+            writer.close()
+        self._readers.clear()
+        self._writers.clear()
+
+    @property
+    def _on_expired(self) -> OnExpired:
+        return "await" if self._again else "fail"
+
+    def _partitions(self, name: str) -> int:
+        total = self._admin.existing().get(name, 0)
+        if total == 0:
+            raise TopicLost(
+                f"there is no topic {name}", hint="the run was cleaned up, or its topics were never made"
+            )
+        return total
+
+    def _consumer(self, group: str, readers: Sequence[KafkaReader] = ()) -> Consumer:
+        """A consumer that tells its reader, once there is one, what its callbacks hear."""
+
+        def on_error(error: KafkaError) -> None:
+            _log_error(error)
+            for reader in readers:
+                reader.on_client_error(error)
+
+        def on_commit(error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+            first = error or next((place.error for place in places if place.error is not None), None)
+            for reader in readers:
+                reader.on_commit(first)
+
+        callbacks = {"error_cb": on_error, "on_commit": on_commit, "logger": logger}
+        consumer: Consumer = open_client(
+            Consumer, {**self._settings.consumer(group), **callbacks}, self._settings
+        )
+        return consumer
+
+    def _judge(
+        self,
+        name: str,
+        places: Mapping[int, Place | None],
+        high: Mapping[int, int],
+        expired: Sequence[int],
+        start: Mapping[int, int],
+    ) -> None:
+        for p, place in places.items():
+            if place is not None and place.offset > high[p]:
+                raise TopicLost(
+                    f"{name} ends at offset {high[p]}, and {place.offset} was committed: it was made anew",
+                    hint="submit the task again",
+                )
+        if expired and not self._again:
+            raise FramesExpired(
+                f"frame {min(start[p] for p in expired)} of {name} left the broker before it was read",
+                hint="the stage was away for longer than the topic's retention",
+            )
+
+    def _safe_index(self) -> int | None:
+        for writer in self._writers:
+            writer.poll()
+        return min((writer.acknowledged for writer in self._writers), default=None)
+
+    def _settle(self) -> None:
+        for reader in self._readers:
+            reader.settle()
+
+
+def _log_error(error: KafkaError) -> None:
+    logger.warning("kafka: %s (%s)", error.str(), error.name())

@@ -1,0 +1,124 @@
+"""The gate before a windowed topic: waits for its slowest reader, and takes away what all have read."""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from posetask.transport.kafka.faults import AWAY, fault
+from posetask.transport.kafka.groups import GroupWatch
+from posetask.transport.kafka.stopping import Stop
+from posetask.transport.kafka.window import Ledger, reclaimable, slowest_index
+from posetask.transport.memory import Window
+
+PAUSE_SECONDS = 0.005
+
+
+class Reclaimer:
+    """Deletes the records that every group has committed, at most once in ``interval`` seconds.
+
+    Args:
+        admin: Shared.
+        topic: Kafka's name.
+        interval: Seconds: the broker frees disk only when it checks retention, so there is no hurry.
+    """
+
+    def __init__(self, admin: AdminClient, topic: str, interval: float = 2.0) -> None:
+        self._admin, self._topic, self._interval = admin, topic, interval
+        self._due = time.monotonic() + interval
+        self._done: dict[int, int] = {}
+
+    def offer(self, below: Mapping[int, int]) -> bool:
+        """Delete below these offsets where it is time, without waiting for the answer.
+
+        Returns:
+            Whether it was asked of the broker.
+        """
+        new = {p: offset for p, offset in below.items() if offset > self._done.get(p, 0)}
+        if not new or time.monotonic() < self._due:
+            return False
+        self.delete(new)
+        return True
+
+    def delete(self, below: Mapping[int, int], *, wait: bool = False) -> None:
+        """Delete below these offsets.
+
+        Raises:
+            PoseTaskError: With ``wait``, the brokers refuse.
+        """
+        self._due = time.monotonic() + self._interval
+        asked = self._admin.delete_records(
+            [TopicPartition(self._topic, p, offset) for p, offset in below.items()], request_timeout=15.0
+        )
+        self._done.update(below)
+        for future in asked.values() if wait else ():
+            try:
+                future.result(20.0)
+            except KafkaException as error:
+                if error.args[0].name() not in AWAY:
+                    raise fault(error.args[0], f"reclaiming {self._topic}") from error
+
+
+class WindowGate:
+    """Flow control of one topic (see :mod:`posetask.transport.kafka.window`).
+
+    Args:
+        window: How far the writer may run ahead.
+        ledger: What is between writer and readers.
+        watch: Where the readers' groups stand.
+        partitions: Of the topic.
+        reclaimer: None keeps every record until retention.
+        high: Offsets after the last record of each partition, at the start.
+        stop: Of the bus.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        ledger: Ledger,
+        watch: GroupWatch,
+        partitions: int,
+        reclaimer: Reclaimer | None,
+        high: Mapping[int, int],
+        stop: Stop,
+    ) -> None:
+        self._window, self._ledger, self._watch, self._partitions = window, ledger, watch, partitions
+        self._reclaimer, self._high, self._stop = reclaimer, dict(high), stop
+        self.waited_seconds = 0.0
+
+    @property
+    def ahead(self) -> int:
+        """Frames between the slowest reader and the writer, as last heard."""
+        return self._ledger.records
+
+    def enter(self, index: int, nbytes: int, tick: Callable[[], None]) -> None:
+        """Wait for room.
+
+        Raises:
+            Cancelled: The run ended while waiting.
+            PoseTaskError: The brokers refuse to say where the readers stand, or ``tick`` raised.
+        """
+        self._look()
+        if not self._ledger.has_room(self._window, nbytes):
+            begin = time.monotonic()
+            while not self._ledger.has_room(self._window, nbytes):
+                self._stop.wait(PAUSE_SECONDS)
+                tick()
+                self._look()
+            self.waited_seconds += time.monotonic() - begin
+        self._ledger.sent(index, nbytes)
+
+    def landed(self, partition: int, offset: int) -> None:
+        """The partition holds a record at ``offset``; only what is known to be there counts as its last."""
+        self._high[partition] = max(self._high.get(partition, 0), offset + 1)
+
+    def _look(self) -> None:
+        if self._watch.refresh():
+            places = self._watch.places
+            self._ledger.settle(slowest_index(places, self._partitions))
+            if self._reclaimer is not None:
+                self._reclaimer.offer(reclaimable(places, self._high))
