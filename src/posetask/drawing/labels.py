@@ -72,9 +72,12 @@ def place_label(
         left = min(max(round(x - width / 2 + dx), 0), frame_width - width)
         top = min(max(round(y - height + dy), 0), frame_height - height)
         place = Rect(left, top, left + width, top + height)
-        covered = 0
-        for other in taken:
-            covered += place.overlap(other)
+        right, bottom, covered = left + width, top + height, 0
+        for other in taken:  # spelt out: with a crowd this is the inner loop of the whole picture
+            if left < other[2] and other[0] < right and top < other[3] and other[1] < bottom:
+                covered += place.overlap(other)
+                if best is not None and covered >= least:
+                    break
         if covered == 0:
             return place
         if best is None or covered < least:
