@@ -168,6 +168,7 @@ class Store:
             return Pulled(spec.name, path, str(expected), trust, fetched=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
         except OSError as error:
             raise storage_error(error, self.folder) from None
         url, temporary, sha256 = self._fetch(spec, progress, loopback)
@@ -213,6 +214,12 @@ class Store:
             f"{spec.name} could not be fetched: " + "; ".join(f.message for f in failures),
             hint=failures[-1].hint,
         )
+
+    def _sweep(self) -> None:
+        """Remove what killed pulls left; one that is under way is younger than a day."""
+        for left in self.folder.glob(".pull-*.tmp"):
+            if time.time() - left.stat().st_mtime > 24 * 3600:
+                left.unlink(missing_ok=True)
 
     def _pin_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"

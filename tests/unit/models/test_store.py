@@ -173,6 +173,16 @@ def test_a_full_disk_at_the_last_moment_leaves_nothing_half(shop, monkeypatch):
     assert [v.state for v in shop.store.verify()] == ["ok"]
 
 
+def test_what_a_killed_pull_left_is_swept_up_a_day_later(shop):
+    shop.store.folder.mkdir()
+    old, new = (shop.store.folder / f".pull-{name}.tmp" for name in ("old", "new"))
+    for left in (old, new):
+        left.write_bytes(b"half a model")
+    os.utime(old, (1, 1))
+    shop.pull("known")
+    assert names_in(shop.store.folder) == [".pull-new.tmp", "known.json", "known.onnx"]
+
+
 def test_verifying_tells_every_state(shop):
     shop.pull("known", "unknown")
     assert [(v.name, v.state) for v in shop.store.verify()] == [("known", "ok"), ("unknown", "ok")]
