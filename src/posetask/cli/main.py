@@ -10,6 +10,7 @@ import typer
 
 import posetask
 from posetask.cli.console import INTERRUPTED, out, show_error
+from posetask.cli.demo import demo
 from posetask.cli.doctor import doctor
 from posetask.cli.evaluate import evaluate
 from posetask.cli.models import app as models
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(demo)
 app.command()(render)
 app.command()(track)
 app.command()(synth)

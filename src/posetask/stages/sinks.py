@@ -158,7 +158,7 @@ class ImageSink:
                 self.output.mkdir(parents=True, exist_ok=True)
                 known = header.index < len(self._names)
                 target = self.output / (self._names[header.index] if known else f"{header.index:06d}.jpg")
-            publish(target, lambda temporary: _encode(image, target.suffix, temporary))
+            publish(target, lambda temporary: encode_image(image, target.suffix, temporary))
             self._written.append(target)
 
     def close(self) -> PictureReport:
@@ -208,7 +208,7 @@ def publish(target: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _encode(image: Image, suffix: str, path: Path) -> None:
+def encode_image(image: Image, suffix: str, path: Path) -> None:
     suffix = suffix.lower() if suffix.lower() in IMAGE_SUFFIXES else ".jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in {".jpg", ".jpeg"} else []
     encoded, data = cv2.imencode(suffix, image, options)
