@@ -37,17 +37,16 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval()
         self.decay, self.steps = decay, 0
+        # the tensors themselves: loading a checkpoint or a step of the optimiser changes them in place
+        self._mine = [v for v in self.model.state_dict().values() if v.dtype.is_floating_point]
+        self._theirs = [v for v in model.state_dict().values() if v.dtype.is_floating_point]
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """Take in the newest weights; the average starts short and grows."""
         self.steps += 1
         d = self.decay * (1 - math.exp(-self.steps / 500))
-        for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1 - d)
-            else:
-                mine.copy_(theirs)
+        torch._foreach_lerp_(self._mine, self._theirs, 1 - d)
 
 
 def prefetch(make: Callable[[int], Any], count: int, start: int = 0, ahead: int = 4) -> Iterator[Any]:
@@ -101,6 +100,7 @@ def train(
     optimiser = torch.optim.AdamW(
         [{"params": weights, "weight_decay": recipe.decay}, {"params": norms, "weight_decay": 0.0}],
         lr=recipe.rate,
+        fused=True,
     )
     average = Average(model, recipe.ema)
     steps = samples // recipe.batch
@@ -140,7 +140,7 @@ def train(
             value.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 10.0)
             optimiser.step()
-            average.update(model)
+            average.update()
             for key, number in figures.items():
                 sums[key] = sums.get(key, 0.0) + number
             if (k + 1) % 50 == 0:

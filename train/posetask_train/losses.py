@@ -153,8 +153,8 @@ def _map_loss(maps: Tensor, points: Tensor, weight: Tensor) -> Tensor:
     step = POSE_SIZE[0] / rows
     x = (torch.arange(columns) + 0.5) * step
     y = (torch.arange(rows) + 0.5) * step
-    near_x = torch.exp(-((x - points[..., 0, None]) ** 2) / (2 * (0.6 * step) ** 2))
-    near_y = torch.exp(-((y - points[..., 1, None]) ** 2) / (2 * (0.6 * step) ** 2))
+    near_x = torch.exp(-((x - points[..., 0, None]) ** 2) / (2 * (0.5 * step) ** 2))
+    near_y = torch.exp(-((y - points[..., 1, None]) ** 2) / (2 * (0.5 * step) ** 2))
     goal = (near_y[..., :, None] * near_x[..., None, :]).flatten(2)
     goal = goal / goal.sum(-1, keepdim=True).clamp(min=1e-6)
     entropy = -(goal * F.log_softmax(maps.flatten(2), -1)).sum(-1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posetask_train.sizes import KEYPOINTS, POSE_SIZE, SPLIT, STRIDES
+from posetask_train.sizes import KEYPOINTS, MAP_STRIDE, POSE_SIZE, SPLIT, STRIDES
 
 
 def conv(cin: int, cout: int, k: int = 3, s: int = 1) -> nn.Sequential:
@@ -116,6 +116,10 @@ class Pose(nn.Module):
 
     Input ``[B, 3, 128, 96]`` RGB, ImageNet's mean and deviation; outputs ``simcc_x [B, 17, 192]`` and
     ``simcc_y [B, 17, 256]``.
+
+    Unlike RTMPose, the SimCC histograms do not come from the keypoints' tokens alone: each map is also
+    summed over its rows and its columns and spread over the bins. A map moves with the person, so this
+    part need not learn every place anew, and a short training goes far; the tokens correct it.
     """
 
     def __init__(self, width: int = 128) -> None:
@@ -125,26 +129,49 @@ class Pose(nn.Module):
         self.s4 = nn.Sequential(conv(24, 48, 3, 2), Block(48, 20), Block(48, 20))
         self.s8 = nn.Sequential(conv(48, 80, 3, 2), Block(80, 40), Block(80, 40), Block(80, 40))
         self.s16 = nn.Sequential(conv(80, 160, 3, 2), Block(160, 80), Block(160, 80), Block(160, 80))
-        self.lateral = conv(80, 64, 1)
-        self.top = conv(160, 64, 1)
-        self.merge = conv(64, 64)
-        self.maps = nn.Conv2d(64, KEYPOINTS, 7, 1, 3)
-        tokens = (height // 8) * (breadth // 8)
+        self.top16 = conv(160, 64, 1)
+        self.lateral8 = conv(80, 64, 1)
+        self.merge8 = conv(64, 64)
+        self.top8 = conv(64, 32, 1)
+        self.lateral4 = conv(48, 32, 1)
+        self.merge4 = conv(32, 32)
+        self.maps = nn.Conv2d(32, KEYPOINTS, 3, 1, 1)
+        self.cells = (height // MAP_STRIDE, breadth // MAP_STRIDE)
+        tokens = self.cells[0] * self.cells[1]
         self.enter = nn.Sequential(nn.LayerNorm(tokens), nn.Linear(tokens, width, bias=False))
         self.gate = Gate(width, 2 * width, 64)
         self.x = nn.Linear(width, int(breadth * SPLIT), bias=False)
         self.y = nn.Linear(width, int(height * SPLIT), bias=False)
+        self.spread_x = _spread(self.cells[1], int(breadth * SPLIT))
+        self.spread_y = _spread(self.cells[0], int(height * SPLIT))
+        with torch.no_grad():
+            self.x.weight.mul_(0.1)
+            self.y.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """See the class; in training mode the keypoints' maps ``[B, 17, 16, 12]`` come third."""
-        c8 = self.s8(self.s4(self.stem(x)))
+        """See the class; in training mode the keypoints' maps ``[B, 17, 32, 24]`` come third."""
+        c4 = self.s4(self.stem(x))
+        c8 = self.s8(c4)
         c16 = self.s16(c8)
-        merged = self.merge(self.lateral(c8) + F.interpolate(self.top(c16), scale_factor=2.0, mode="nearest"))
-        maps = self.maps(merged)
-        tokens = self.gate(self.enter(maps.flatten(2)))
+        t8 = self.merge8(self.lateral8(c8) + F.interpolate(self.top16(c16), scale_factor=2.0, mode="nearest"))
+        t4 = self.merge4(self.lateral4(c4) + F.interpolate(self.top8(t8), scale_factor=2.0, mode="nearest"))
+        maps = self.maps(t4).float().flatten(2)
+        shares = maps.softmax(-1).unflatten(-1, self.cells)
+        tokens = self.gate(self.enter(maps))
+        out_x = self.x(tokens) + self.spread_x(shares.sum(-2))
+        out_y = self.y(tokens) + self.spread_y(shares.sum(-1))
         if self.training:
-            return self.x(tokens), self.y(tokens), maps
-        return self.x(tokens), self.y(tokens)
+            return out_x, out_y, maps.unflatten(-1, self.cells)
+        return out_x, out_y
+
+
+def _spread(cells: int, bins: int) -> nn.Linear:
+    """From shares of cells to bins; begins as a bell over each cell's middle."""
+    layer = nn.Linear(cells, bins, bias=False)
+    middle = (torch.arange(cells) + 0.5) * (bins / cells)
+    with torch.no_grad():
+        layer.weight.copy_(torch.exp(-((torch.arange(bins)[:, None] - middle) ** 2) / (2 * 4.0**2)) * 1.3)
+    return layer
 
 
 def macs(model: nn.Module, *inputs: Tensor) -> int:

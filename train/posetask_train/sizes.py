@@ -8,3 +8,5 @@ POSE_SIZE = (128, 96)
 SPLIT = 2.0
 """SimCC bins per pixel."""
 KEYPOINTS = 17
+MAP_STRIDE = 4
+"""Pixels of the input per cell of a keypoint's map."""
