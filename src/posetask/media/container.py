@@ -115,7 +115,9 @@ def _choose(path: Path, container: InputContainer, formats: tuple[str, ...]) -> 
     if not videos:
         if not len(container.streams):
             raise NotAVideo(f"{path} has no streams", hint="fetch the file again")
-        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+        kinds = ", ".join(
+            sorted({"still pictures" if s.disposition & _PICTURES else s.type for s in container.streams})
+        )
         raise NoVideoStream(f"{path} has no video, only {kinds}", hint="give a file with video")
     best = container.streams.best("video")
     # PyAV's stubs do not say so, but a stream without a decoder has no context.

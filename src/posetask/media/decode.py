@@ -105,6 +105,8 @@ class VideoReader:
         """Release the file; the iteration, if it has not ended, ends here. For the iterating thread."""
         self._iterator.close()
         self._pump.close()
+        if not self.report.frames_decoded:  # never begun
+            self.report.stopped_early = True
 
     def _begin(self) -> tuple[Pump, Iterator[av.VideoFrame]]:
         """Open, and decode the first frame that is wanted; again with one thread if it meets damage."""

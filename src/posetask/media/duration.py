@@ -18,8 +18,9 @@ class Claim:
     """What the container says.
 
     Attributes:
-        seconds: The duration; None where the container claims nothing that could be checked (GIF, live
-            Matroska, and any duration that would be guessed from a bit rate).
+        seconds: The duration; None where the container claims nothing that could be checked: GIF, live
+            Matroska, any duration that would be guessed from a bit rate, and an AVI that is all there, whose
+            duration counts empty chunks that repeat the last frame.
         from_zero: Counted from the clock's zero and not from the first frame (Matroska, Flash).
         whole_file: Of the longest stream, not of the video alone.
     """
@@ -59,6 +60,8 @@ def claim(path: Path, container: InputContainer, stream: VideoStream) -> Claim:
             return Claim(_whole(container), from_zero=True, whole_file=True)
         case "gif":
             return Claim(None)
+        case "avi" if _riff_complete(path):
+            return Claim(None)
         case _:
             if stream.duration is None or stream.time_base is None or stream.duration <= 0:
                 return Claim(None)
@@ -75,6 +78,20 @@ def _matroska(path: Path, container: InputContainer, stream: VideoStream) -> Cla
     if any(mark in head for mark in _EBML_DURATION):
         return Claim(_whole(container), from_zero=True, whole_file=True)
     return Claim(None)
+
+
+def _riff_complete(path: Path) -> bool:
+    """Tell whether the file ends where its last RIFF chunk says."""
+    size = path.stat().st_size
+    position = 0
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            kind, length = file.read(4), int.from_bytes(file.read(4), "little")
+            if kind != b"RIFF" or not length:
+                return position > 0 and kind != b"RIFF"
+            position += 8 + length + length % 2
+    return position <= size + 1
 
 
 def _whole(container: InputContainer) -> Fraction | None:

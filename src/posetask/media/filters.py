@@ -49,7 +49,8 @@ class Chain:
                 return
             if isinstance(out, av.VideoFrame):
                 if out.pts is not None and out.time_base is not None:
-                    out.pts = round(out.pts * out.time_base / self._time_base)
+                    scale = out.time_base / self._time_base
+                    out.pts, out.duration = round(out.pts * scale), round(out.duration * scale)
                     out.time_base = self._time_base
                 yield out
 

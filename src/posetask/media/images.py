@@ -128,6 +128,8 @@ class ImageReader:
     def close(self) -> None:
         """End the iteration, if it has not ended. For the iterating thread."""
         self._iterator.close()
+        if not self.report.frames_decoded:  # never begun
+            self.report.stopped_early = True
 
     def _list(self, path: Path) -> _Listed:
         content = sniff(path)
@@ -198,7 +200,7 @@ class ImageReader:
                 report.frames_decoded += 1
                 yield DecodedFrame(index, 1, decoded.image)
                 current = next(self._frames, None)
-            ended = current is None and len(self._range) == len(self._images)
+            ended = current is None and self._range.stop == len(self._images)
             report.stopped_early = not ended or self._stopped.is_set()
         except GeneratorExit:
             report.stopped_early = True

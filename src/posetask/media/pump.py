@@ -41,8 +41,7 @@ class Pump:
         time_base: Seconds per tick of all times here.
         claim: How long the container says that it lasts.
         ledger: Damage, from here on; may be exchanged between frames.
-        others_end: Where what is not decoded ends, in seconds: the other streams where the claim is for the
-            whole file, and packets without content, which repeat the frame before (AVI).
+        others_end: Where the other streams end, in seconds, where the claim is for the whole file; else 0.
     """
 
     def __init__(
@@ -68,11 +67,10 @@ class Pump:
         self._durations: deque[int] = deque(maxlen=16)
         self.claim = claim(path, self.container, self.stream)
         self.others_end = Fraction(0)
+        self._others: dict[int, Fraction] = {}
         for other in self.container.streams:
             if other.index != self.stream.index and not self.claim.whole_file:
                 other.discard = Discard.all
-        if self.container.format.name == "avi":
-            self.stream.discard = Discard.none  # shows the empty packets too
         self._clock = self._new_clock()
         self._size: tuple[int, int] | None = None
         self._packets = 0
@@ -149,10 +147,15 @@ class Pump:
                 return
 
     def _pass_by(self, packet: av.Packet[Any]) -> None:
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is not None and packet.stream.time_base is not None:
-            end = (time + (packet.duration or 0)) * packet.stream.time_base
-            self.others_end = max(self.others_end, end)
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        if ticks is None or packet.stream.time_base is None:
+            return
+        # Flash does not say how long a packet of sound lasts: as long as the one before it.
+        time = ticks * packet.stream.time_base
+        lasts = (packet.duration or 0) * packet.stream.time_base
+        before = self._others.get(packet.stream_index, time)
+        self._others[packet.stream_index] = time
+        self.others_end = max(self.others_end, time + max(lasts, time - before))
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         key = packet.pts if packet.pts is not None else packet.dts
