@@ -3,13 +3,11 @@
 from posetask.drawing.annotator import PoseAnnotator
 from posetask.drawing.labels import Rect, place_label
 from posetask.drawing.palette import color_of
-from posetask.drawing.style import COCO_17, Skeleton, label_height, line_width
+from posetask.drawing.style import label_height, line_width
 
 __all__ = [
-    "COCO_17",
     "PoseAnnotator",
     "Rect",
-    "Skeleton",
     "color_of",
     "label_height",
     "line_width",

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from posetask.drawing.labels import Rect, Stamp, label_stamp, place_label
 from posetask.drawing.palette import BGR, INK, PALETTE, color_of, mix
-from posetask.drawing.style import COCO_17, Skeleton, label_height, line_width
-from posetask.messages import FrameHeader, Image, Tracks
+from posetask.drawing.style import DRAWN, label_height, line_width
+from posetask.messages import FrameHeader, Image, Skeleton, Tracks
 
 _SHIFT = 4  # coordinates go to OpenCV in sixteenths of a pixel
 _WHITE: BGR = (255, 255, 255)
@@ -94,7 +94,7 @@ class PoseAnnotator:
         ids: bool = True,
         frame_counter: bool = False,
         keypoint_threshold: float = 0.3,
-        skeleton: Skeleton = COCO_17,
+        skeleton: Skeleton = DRAWN,
     ) -> None:
         if width < 1 or height < 1:
             raise ValueError(f"a frame cannot be {width}x{height}")

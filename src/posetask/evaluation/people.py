@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from posetask.messages import COCO_17
+
 Numbers = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-JOINTS = 17
+JOINTS = len(COCO_17)
 NO_ID = -1
 
 

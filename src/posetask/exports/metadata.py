@@ -7,32 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-COCO_KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-"""Names of COCO's 17 keypoints, in its order (Lin et al., 2014)."""
-
-COCO_LINKS = (
-    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
-    *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-)
-"""Pairs of keypoint indices, from 0: the skeleton as COCO's annotations give it."""
+from posetask.messages import COCO_17
 
 
 def tool_version() -> str:
@@ -73,12 +48,12 @@ class RunMetadata(BaseModel):
     detector_sha256: str = ""
     pose: str = Field("", description="model that found the keypoints")
     pose_sha256: str = ""
-    skeleton: str = "coco-17"
+    skeleton: str = COCO_17.name
     keypoints: Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)] = Field(
-        COCO_KEYPOINTS, description="names, in the order of the data"
+        COCO_17.keypoints, description="names, in the order of the data"
     )
     links: tuple[tuple[int, int], ...] = Field(
-        COCO_LINKS, description="limbs, as indices into keypoints from 0"
+        COCO_17.links, description="limbs, as indices into keypoints from 0"
     )
     keypoint_threshold: float = Field(
         0.3, allow_inf_nan=False, description="COCO's visibility flag is 2 from this score on"

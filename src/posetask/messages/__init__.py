@@ -4,8 +4,10 @@ from posetask.messages.frame import Frame, FrameHeader, Image
 from posetask.messages.records import EndOfStream, Message
 from posetask.messages.reports import DecodeReport, SourceInfo
 from posetask.messages.results import KEYPOINTS, Detections, Floats, Ints, Poses, Tracks
+from posetask.messages.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "COCO_17",
     "KEYPOINTS",
     "DecodeReport",
     "Detections",
@@ -17,6 +19,7 @@ __all__ = [
     "Ints",
     "Message",
     "Poses",
+    "Skeleton",
     "SourceInfo",
     "Tracks",
 ]

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from posetask.messages.frame import FrameHeader
+from posetask.messages.skeleton import COCO_17
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-KEYPOINTS = 17
+KEYPOINTS = len(COCO_17)
 
 
 def _check(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], dtype: type) -> None:

@@ -15,9 +15,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from posetask.errors import UnknownModel
-from posetask.models.skeleton import SKELETONS, Skeleton
+from posetask.messages import COCO_17, Skeleton
 
 Triple = tuple[float, float, float]
+
+SKELETONS = {"coco17": COCO_17}
+"""The keypoint sets that an entry can name."""
 
 
 class Accuracy(BaseModel):

@@ -9,49 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from posetask.messages import COCO_17
 from posetask.synth.spec import WorldSpec
 from posetask.synth.truth import Truth
-
-KEYPOINT_NAMES = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-_BONES = (
-    (16, 14),
-    (14, 12),
-    (17, 15),
-    (15, 13),
-    (12, 13),
-    (6, 12),
-    (7, 13),
-    (6, 7),
-    (6, 8),
-    (7, 9),
-    (8, 10),
-    (9, 11),
-    (2, 3),
-    (1, 2),
-    (1, 3),
-    (2, 4),
-    (3, 5),
-    (4, 6),
-    (5, 7),
-)
 
 
 def mot_lines(truths: Sequence[Truth]) -> list[str]:
@@ -120,8 +80,8 @@ def coco_document(spec: WorldSpec, truths: Sequence[Truth], file_name: str = "{:
                 "id": 1,
                 "name": "person",
                 "supercategory": "person",
-                "keypoints": list(KEYPOINT_NAMES),
-                "skeleton": [list(bone) for bone in _BONES],
+                "keypoints": list(COCO_17.keypoints),
+                "skeleton": [[a + 1, b + 1] for a, b in COCO_17.links],
             }
         ],
     }

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posetask.drawing import COCO_17, Rect, Skeleton, color_of, label_height, line_width, place_label
+from posetask.drawing import Rect, color_of, label_height, line_width, place_label
 from posetask.drawing.annotator import clock
 from posetask.drawing.glyphs import CHARACTERS, text_mask, text_width
 from posetask.drawing.labels import label_stamp
 from posetask.drawing.palette import INK, PALETTE
+from posetask.drawing.style import DRAWN
+from posetask.messages import COCO_17
 
 
 @pytest.mark.parametrize(
@@ -224,9 +226,9 @@ def test_colour_depends_on_the_id_alone(track_id: int) -> None:
 # Skeleton ------------------------------------------------------------------------------------------------
 
 
-def test_coco_skeleton_is_connected_and_mirrored() -> None:
+def test_the_drawn_skeleton_is_connected_and_mirrored() -> None:
     assert len(COCO_17.keypoints) == 17
-    reached, links = {0}, set(COCO_17.links)
+    reached, links = {0}, set(DRAWN.links)
     for _ in links:
         reached |= {b for a, b in links if a in reached} | {a for a, b in links if b in reached}
     assert reached == set(range(17))
@@ -238,8 +240,3 @@ def test_coco_skeleton_is_connected_and_mirrored() -> None:
 
     pairs = {frozenset(link) for link in links}
     assert {frozenset((mirror(a), mirror(b))) for a, b in links} == pairs
-
-
-def test_sides_come_from_the_names() -> None:
-    body = Skeleton("three", ("middle", "left_hand", "right_hand"), ((0, 1), (0, 2), (1, 2)), head=(0,))
-    assert [body.side(link) for link in body.links] == [-1, 1, 0]

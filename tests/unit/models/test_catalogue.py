@@ -4,12 +4,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from pycocotools.cocoeval import Params
 from pydantic import ValidationError
 
 from posetask.errors import UnknownModel
+from posetask.messages import COCO_17
 from posetask.models.catalogue import Catalogue, DetectorSpec, PoseSpec, parse_spec
-from posetask.models.skeleton import COCO17, Link, Skeleton
 
 DETECTOR = {
     "kind": "detector",
@@ -59,7 +58,7 @@ def test_the_numeric_contracts_of_the_families():
         1.25,
     )
     assert pose.mean == (123.675, 116.28, 103.53)
-    assert pose.bones is COCO17
+    assert pose.bones is COCO_17
     large = Catalogue.load().pose("rtmpose-l-384")
     assert (large.width, large.height) == (288, 384)
 
@@ -121,18 +120,6 @@ def test_templates_are_overridden_by_entries():
     )
     assert catalogue.detector("a").rank == 5
     assert catalogue.detector("a").width == 64
-
-
-def test_the_skeleton_is_cocos():
-    assert len(COCO17) == len(COCO17.keypoints) == len(COCO17.sigmas) == 17
-    assert len(COCO17.links) == 19
-    assert {i for link in COCO17.links for i in (link.a, link.b)} == set(range(17))
-    assert COCO17.pairs == tuple((i, i + 1) for i in range(1, 17, 2))
-    assert Params(iouType="keypoints").kpt_oks_sigmas == pytest.approx(COCO17.sigmas)
-    assert [link.side for link in COCO17.links if COCO17.keypoints[link.a] == "left_knee"] == ["left"]
-    assert Link(0, 1, "torso").side == "centre"
-    with pytest.raises(ValueError, match="2 sigmas for 1"):
-        Skeleton("s", ("nose",), (), (0.1, 0.2))
 
 
 def test_the_document_names_every_model():

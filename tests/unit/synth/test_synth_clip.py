@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from posetask.cli.synth import synth
 from posetask.errors import InvalidParameters, OutputError, OutputExists, PoseTaskError
+from posetask.messages import COCO_17
 from posetask.synth.clip import truth_paths, write_clip
 from posetask.synth.framecode import read_frame_number
 from posetask.synth.spec import WorldSpec
-from posetask.synth.truthfiles import KEYPOINT_NAMES, coco_document, mot_lines
+from posetask.synth.truthfiles import coco_document, mot_lines
 from posetask.synth.world import World
 
 SPEC = WorldSpec(seed=3, width=320, height=180, frames=40, people=4, number_code=True)
@@ -79,7 +80,7 @@ def test_pycocotools_reads_the_coco_file(clip_path: Path, capsys: pytest.Capture
         assert (points[~visible] == 0).all()
         assert annotation["num_keypoints"] == visible.sum()
         assert annotation["area"] > 0
-    assert coco.loadCats([1])[0]["keypoints"] == list(KEYPOINT_NAMES)
+    assert coco.loadCats([1])[0]["keypoints"] == list(COCO_17.keypoints)
 
 
 def test_a_hidden_person_is_neither_asked_for_nor_punished() -> None:
