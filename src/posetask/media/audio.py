@@ -14,7 +14,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from posetask.errors import PoseTaskError
 from posetask.media.limits import MediaLimits
+from posetask.media.sniff import sniff
 
 Packets = Iterator[tuple[Fraction, "av.Packet[av.AudioStream]"]]
 """Output time in seconds, and the packet; in order."""
@@ -49,7 +51,7 @@ class Window:
 
 
 class SourceAudio:
-    """The source's best sound, opened; demuxers and protocols other than the limits' are refused.
+    """The source's best sound, opened; only the limits' demuxers and protocols are used.
 
     Args:
         path: The source.
@@ -62,15 +64,22 @@ class SourceAudio:
 
     def __init__(self, path: Path, limits: MediaLimits) -> None:
         try:
+            content = sniff(path)
+            if content.format not in limits.demuxers:
+                raise AudioFailed(f"{content.name} is not opened for its sound")
             self._container = av.open(
-                os.path.abspath(path),  # an absolute path cannot be mistaken for a protocol
+                f"file:{os.path.abspath(path)}",  # a name with a colon is no protocol then
+                format=content.format,
                 container_options={
-                    "format_whitelist": ",".join(limits.demuxers),
+                    "format_whitelist": content.format,
                     "protocol_whitelist": ",".join(limits.protocols),
-                    "max_streams": str(limits.max_streams),
+                    "max_streams": str(limits.max_streams + 1),
+                    "enable_drefs": "0",
+                    "use_absolute_path": "0",
                 },
+                metadata_errors="replace",
             )
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (av.FFmpegError, OSError, ValueError, PoseTaskError) as error:
             raise AudioFailed(f"the source cannot be opened for its sound ({error})") from error
         stream = self._container.streams.best("audio")
         if stream is None:

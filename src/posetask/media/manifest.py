@@ -20,7 +20,7 @@ PLAYLIST = "stream.m3u8"
 
 
 class Segment(BaseModel):
-    """One complete file of the stream. Times: ticks of the source's time base, after the origin's shift."""
+    """One complete file of the stream. Times: ticks of the manifest's time base, from the stream's zero."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,15 +47,11 @@ class Manifest(BaseModel):
     encoder: str = Field(description="Encoder and library versions that wrote the last segment.")
     width: int = Field(description="Coded width: the source's, made even.")
     height: int = Field(description="Coded height: the source's, made even.")
+    time_base: Fraction = Field(gt=0, description="Seconds a tick: the source's, where an MP4 can hold it.")
     rebase: bool = Field(default=False, description="True where the first frame is to be shown at time 0.")
-    origin: int = Field(default=0, description="Ticks of the source's clock at the stream's time 0.")
+    origin: int = Field(default=0, description="The source's clock at the stream's time 0, in its ticks.")
     segments: tuple[Segment, ...] = Field(default=(), description="In order, without gaps.")
     finished: bool = Field(default=False, description="True once the last segment is closed.")
-
-    @property
-    def time_base(self) -> Fraction:
-        """Seconds a tick."""
-        return self.source.time_base
 
     @property
     def frames(self) -> int:

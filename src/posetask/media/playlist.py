@@ -26,8 +26,8 @@ def render(manifest: Manifest) -> str:
         f'#EXT-X-MAP:URI="{INIT}"',
     ]
     for segment in manifest.segments:
-        first, end = (_round(pts * manifest.time_base) for pts in (segment.first_pts, segment.end_pts))
-        lines += [f"#EXTINF:{_decimal(end - first)},", segment.name]
+        length = _micros(segment.end_pts, manifest.time_base) - _micros(segment.first_pts, manifest.time_base)
+        lines += [f"#EXTINF:{length // _MICRO}.{length % _MICRO:06d},", segment.name]
     if manifest.finished:
         lines.append("#EXT-X-ENDLIST")
     return "\n".join(lines) + "\n"
@@ -45,10 +45,6 @@ def target_duration(manifest: Manifest) -> int:
     return max(1, math.ceil(expected), math.floor(longest + Fraction(1, 2)))
 
 
-def _round(seconds: Fraction) -> int:
-    return round(seconds * _MICRO)
-
-
-def _decimal(micros: int) -> str:
-    whole, part = divmod(micros, _MICRO)
-    return f"{whole}.{part:06d}"
+def _micros(ticks: int, time_base: Fraction) -> int:
+    """Nearest microsecond; whole numbers, because this runs for every segment at every segment."""
+    return (2 * ticks * time_base.numerator * _MICRO + time_base.denominator) // (2 * time_base.denominator)

@@ -89,7 +89,7 @@ def remux(
         raise OutputError(
             f"{folder} lacks segments that its manifest lists", hint="resume the stream, or run again"
         )
-    zero = manifest.origin * manifest.time_base - Fraction(audio_shift)
+    zero = manifest.origin * manifest.source.time_base - Fraction(audio_shift)
     window = Window(
         zero=zero,
         first=max(zero, Fraction(audio_start)),
@@ -104,7 +104,7 @@ def remux(
             except av.FFmpegError as error:
                 if isinstance(error, OSError):
                     raise
-                raise OutputError(f"the segments in {folder} cannot be remuxed ({error})") from error
+                raise OutputError(f"the segments in {folder} cannot be remuxed ({error.strerror})") from error
         if frames != manifest.frames:
             raise OutputError(f"{frames} of {manifest.frames} frames arrived in {output}", hint="run again")
         publish(target.path, output, overwrite=overwrite)
@@ -181,7 +181,7 @@ def _guarded(track: AudioTrack) -> _Timed:
     try:
         yield from track.packets()
     except av.FFmpegError as error:
-        raise AudioFailed(str(error)) from error
+        raise AudioFailed(error.strerror) from error
 
 
 def _mux(container: av.container.OutputContainer, pictures: _Timed, sound: _Timed) -> None:
@@ -191,7 +191,7 @@ def _mux(container: av.container.OutputContainer, pictures: _Timed, sound: _Time
             container.mux_one(packet)
         except av.FFmpegError as error:
             if isinstance(packet.stream, av.AudioStream) and not isinstance(error, OSError):
-                raise AudioFailed(f"an MP4 cannot hold it ({error})") from error
+                raise AudioFailed(f"an MP4 cannot hold it ({error.strerror})") from error
             raise
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from posetask.errors import OutputError, OutputExists, StageFailed
 from posetask.media.durable import storage_errors, write_durably
-from posetask.media.encode import EncoderSettings, FragmentEncoder, encoder_name
+from posetask.media.encode import EncoderSettings, FragmentEncoder, encoder_name, stream_time_base
 from posetask.media.manifest import INIT, MANIFEST, PLAYLIST, Manifest, Segment, digest
 from posetask.media.playlist import render
 from posetask.media.yuv import even_size
@@ -65,9 +65,15 @@ class SegmentWriter:
         settings = settings or EncoderSettings()
         width, height = even_size(info.width, info.height)
         manifest = Manifest(
-            source=info, settings=settings, encoder=encoder_name(), width=width, height=height, rebase=rebase
+            source=info,
+            settings=settings,
+            encoder=encoder_name(),
+            width=width,
+            height=height,
+            time_base=stream_time_base(info.time_base),
+            rebase=rebase,
         )
-        encoder = FragmentEncoder(info, settings)
+        encoder = _encoder(manifest)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_durably(folder / INIT, encoder.init)
@@ -89,9 +95,7 @@ class SegmentWriter:
         if manifest.finished:
             raise OutputExists(f"{folder} is finished, with {manifest.frames} frames", hint="remux it")
         manifest = manifest.model_copy(update={"encoder": encoder_name()})
-        encoder = FragmentEncoder(
-            manifest.source, manifest.settings, first_fragment=len(manifest.segments) + 1
-        )
+        encoder = _encoder(manifest)
         with storage_errors(folder / INIT):
             init = (folder / INIT).read_bytes()
         if encoder.init != init:
@@ -119,6 +123,7 @@ class SegmentWriter:
         self._planned: deque[_Planned] = deque()
         self._index = manifest.frames
         self._last_pts: int | None = None
+        self._last_source: int | None = None
         self._last_duration = 0
         self._delta = 0
         self._closed = False
@@ -151,8 +156,7 @@ class SegmentWriter:
             )
         if self._index == 0:
             self._set_origin(pts)
-        pts -= self.manifest.origin
-        self._check_time(pts)
+        pts, duration = self._time(pts), self._ticks(duration)
         start = self._starts_segment(pts)
         if start:
             self._planned.append(_Planned(self._index, pts))
@@ -162,7 +166,8 @@ class SegmentWriter:
             self._delta = pts - self._last_pts
         self._last_pts, self._last_duration = pts, duration
         self._index += 1
-        self._store(self._live_encoder().encode(image, pts, start=start))
+        with self._ended_by_errors():
+            self._store(self._live_encoder().encode(image, pts, start=start))
 
     def cut(self) -> None:
         """Complete the current segment now, early, so that every frame written so far is durable.
@@ -199,12 +204,23 @@ class SegmentWriter:
         origin = pts if pts < 0 or manifest.rebase or free else 0
         self.manifest = manifest.model_copy(update={"origin": origin})
 
-    def _check_time(self, pts: int) -> None:
-        last = self._last_pts
+    def _ticks(self, source_ticks: int) -> int:
+        manifest = self.manifest
+        if manifest.time_base == manifest.source.time_base:
+            return source_ticks
+        return round(source_ticks * manifest.source.time_base / manifest.time_base)
+
+    def _time(self, source_pts: int) -> int:
+        """The stream's time of a frame, checked to be after the one before."""
+        pts = self._ticks(source_pts - self.manifest.origin)
+        last, last_source = self._last_pts, self._last_source
         if last is None and self.manifest.segments:  # resumed
             last = self.manifest.segments[-1].last_pts
-        if last is not None and pts <= last:
-            raise StageFailed(f"frame {self._index}: its pts {pts} is not after the one before, {last}")
+        increases = last is None or (pts > last if last_source is None else source_pts > last_source)
+        if not increases:
+            raise StageFailed(f"frame {self._index}: its pts {source_pts} is not after the one before")
+        self._last_source = source_pts
+        return pts if last is None else max(pts, last + 1)  # ticks that were rounded may fall together
 
     def _starts_segment(self, pts: int) -> bool:
         if not self._planned or self._encoder is None:
@@ -219,15 +235,22 @@ class SegmentWriter:
 
     def _live_encoder(self) -> FragmentEncoder:
         if self._encoder is None:
-            self._encoder = FragmentEncoder(
-                self.manifest.source, self.manifest.settings, first_fragment=len(self.manifest.segments) + 1
-            )
+            self._encoder = _encoder(self.manifest)
         return self._encoder
+
+    @contextlib.contextmanager
+    def _ended_by_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.abort()  # a frame is lost: what follows would have the wrong number
+            raise
 
     def _drain(self) -> None:
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
-            self._store(encoder.finish(self._final_duration()))
+            with self._ended_by_errors():
+                self._store(encoder.finish(self._final_duration()))
 
     def _final_duration(self) -> int:
         """Ticks of a frame with no successor: its own word, else the delta before it, else the frame rate."""
@@ -259,3 +282,9 @@ class SegmentWriter:
     def _list(self) -> None:
         self.manifest.save(self.folder)
         write_durably(self.folder / PLAYLIST, render(self.manifest).encode(), sync_name=False)
+
+
+def _encoder(manifest: Manifest) -> FragmentEncoder:
+    return FragmentEncoder(
+        manifest.source, manifest.time_base, manifest.settings, first_fragment=len(manifest.segments) + 1
+    )

@@ -249,9 +249,10 @@ def test_a_frame_that_breaks_the_contract_is_refused(
     writer.write(kit.numbered(0), 0, 512)
     with pytest.raises(StageFailed, match=said):
         writer.write(image, pts, 512)
+    writer.write(kit.numbered(1), 512, 512)  # nothing was taken of it
     writer.abort()
     with pytest.raises(StageFailed, match="closed"):
-        writer.write(kit.numbered(1), 512, 512)
+        writer.write(kit.numbered(2), 1024, 512)
 
 
 def test_a_folder_that_holds_a_stream_is_not_overwritten(tmp_path: Path, kit: SimpleNamespace) -> None:
@@ -264,6 +265,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, kit: SimpleNamesp
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot write .*file"):
         SegmentWriter(tmp_path / "file" / "s", kit.source_info())
+
+
+def test_times_that_no_mp4_can_hold_are_an_error_in_words(tmp_path: Path, kit: SimpleNamespace) -> None:
+    writer = SegmentWriter(tmp_path, kit.source_info(Fraction(1, 90000)), kit.quick())
+    writer.write(kit.numbered(0), 0, 0)
+    writer.write(kit.numbered(1), 72_000 * 90_000, 0)
+    with pytest.raises(OutputError, match=r"the video cannot be written at 72000\.000 s"):
+        writer.close()
+    with pytest.raises(StageFailed, match="closed"):
+        writer.write(kit.numbered(2), 10**12, 0)
 
 
 def test_a_size_that_h264_cannot_hold_is_an_error_in_words(tmp_path: Path, kit: SimpleNamespace) -> None:
@@ -441,8 +452,8 @@ def test_no_space_is_storage_full_and_what_is_complete_stays(tmp_path: Path, kit
 
 
 def test_the_encoder_begins_with_the_same_bytes_whatever_comes_after(kit: SimpleNamespace) -> None:
-    first = FragmentEncoder(kit.source_info(), kit.quick(threads=2))
-    later = FragmentEncoder(kit.source_info(), kit.quick(threads=2), first_fragment=99)
+    first = FragmentEncoder(kit.source_info(), Fraction(1, 12800), kit.quick(threads=2))
+    later = FragmentEncoder(kit.source_info(), Fraction(1, 12800), kit.quick(threads=2), first_fragment=99)
     assert first.init == later.init
     assert first.init[4:8] == b"ftyp"
     first.abandon()

@@ -33,7 +33,8 @@ CASES = {
     "no durations": (Fraction(1, 12800), [0, 512, 1024, 2048], 0),
     "slow slides": (Fraction(1, 10), [0, 50, 120, 121], 70),
     "one tick a second": (Fraction(1), [0, 1, 2, 5], 1),
-    "nanoseconds": (Fraction(1, 1_000_000_000), [0, 33_366_667, 66_733_333, 100_100_000], 33_366_667),
+    "a hundred nanoseconds": (Fraction(1, 10_000_000), [0, 333_667, 667_333, 60_001_001], 333_667),
+    "ticks of an odd length": (Fraction(333_667, 10_000_000), [0, 1, 2, 5], 1),
     "an hour in": (Fraction(1, 90000), [3600 * 90000 + i * 3003 for i in range(25)], 3003),
 }
 
@@ -62,6 +63,17 @@ def test_the_mp4_has_the_sources_times(tmp_path: Path, kit: SimpleNamespace, cas
         ]
     assert report.frames == len(pts)
     assert report.duration == pytest.approx(float(wanted[-1] - wanted[0] + last * time_base), abs=1e-9)
+
+
+def test_nanoseconds_are_rounded_to_microseconds_and_stay_apart(tmp_path: Path, kit: SimpleNamespace) -> None:
+    pts = [0, 1, 2, 33_366_667, 5_000_000_400, 5_000_000_401]
+    info = kit.source_info(Fraction(1, 1_000_000_000), 25.0)
+    manifest = kit.write_stream(tmp_path / "s", pts, info, duration=40_000_400)
+    assert manifest.time_base == Fraction(1, 1_000_000)
+    remux(tmp_path / "s", tmp_path / "out.mp4")
+    micros = [f.time * 1_000_000 for f in kit.shown(tmp_path / "out.mp4")]
+    assert micros == [0, 1, 2, 33_367, 5_000_000, 5_000_001]
+    assert manifest.end == Fraction(5_040_001, 1_000_000)
 
 
 @pytest.mark.parametrize(("container", "rebase"), [("mpegts", False), ("mov,mp4,m4a,3gp,3g2,mj2", True)])

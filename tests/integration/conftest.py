@@ -1,0 +1,92 @@
+"""Fixtures for tests that need more than Python: a browser."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Watch = Callable[[Path, str], dict[str, Any]]
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--remote-debugging-port=0",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; Debian's package is ``chromium``."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium on this machine: run `make setup-real`")
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, without byte ranges, and takes one JSON report by POST."""
+
+    reports: queue.Queue[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.reports.put(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def watch(chromium: str, tmp_path: Path) -> Iterator[Watch]:
+    """``watch(folder, page)`` opens ``page`` (HTML) over ``folder`` in Chromium and returns what it posts."""
+    running: list[subprocess.Popen[bytes]] = []
+    servers: list[http.server.ThreadingHTTPServer] = []
+
+    def open_page(folder: Path, page: str) -> dict[str, Any]:
+        (folder / "page.html").write_text(page)
+        handler = type("Handler", (_Handler,), {"reports": queue.Queue()})
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/page.html"
+        with (tmp_path / "chromium.log").open("wb") as log:
+            profile = f"--user-data-dir={tmp_path / 'profile'}"
+            running.append(subprocess.Popen([chromium, *FLAGS, profile, url], stdout=log, stderr=log))
+        try:
+            report: dict[str, Any] = handler.reports.get(timeout=45)
+        except queue.Empty:
+            said = (tmp_path / "chromium.log").read_text(errors="replace")[-2000:]
+            pytest.fail(f"Chromium did not report within 45 s; it said: {said}")
+        return report
+
+    yield open_page
+    for process in running:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+    for server in servers:
+        server.shutdown()
+        server.server_close()
