@@ -17,14 +17,18 @@ class JoinedReader:
 
     Every topic carries every frame in order, so the join is a walk in step. A record seen before
     (at-least-once delivery) is passed over; a gap or ends that disagree are a broken contract.
+
+    Args:
+        readers: One for each input, in the bundles' order.
+        start: The first frame that is wanted; readers may be earlier, never later.
     """
 
-    def __init__(self, readers: Sequence[Reader]) -> None:
+    def __init__(self, readers: Sequence[Reader], start: int = 0) -> None:
         if not readers:
             raise ValueError("a join needs at least one input")
         self._readers = readers
         self._partial: list[Record] = []
-        self._next = 0
+        self._next = start
 
     def get(self, timeout: float | None = None) -> Bundle | EndOfStream | None:
         """The next frame's bundle, the end of the stream, or None after ``timeout`` seconds.

@@ -36,6 +36,7 @@ def picture_sink(
     overwrite: bool = False,
     keep_stream: bool = False,
     timings: Timings,
+    resumable: bool = False,
 ) -> PictureSink:
     """What takes the annotated frames: a video for ``.mp4``, an image or a folder of images otherwise.
 
@@ -60,4 +61,5 @@ def picture_sink(
         overwrite=overwrite,
         keep_stream=keep_stream,
         timings=timings,
+        resumable=resumable,
     )

@@ -3,6 +3,11 @@
 Reading, processing and emitting overlap: the caller's thread joins inputs and forms batches, workers
 run ``process``, and an emitting thread hands results on in frame order and commits after they are
 acknowledged. Everything in between is bounded.
+
+A process that takes over from one that died begins where the output, or the stage's own store, ends
+(DESIGN §4): inputs that a stage ``replays`` are read from frame 0 again, what is on the output already
+is not emitted twice, and where the one before died on the same frame the first frames go one by one, so
+that the frame that kills is found and, on a third start, given up.
 """
 
 from __future__ import annotations
@@ -24,11 +29,27 @@ from posetask.transport import Bus, Cancelled, Reader, Writer
 
 @dataclass(slots=True)
 class StageProgress:
-    """How far one stage is. Written by its runner, read by anyone."""
+    """How far one stage is. Written by its runner, read by anyone.
+
+    Attributes:
+        stage: Its name.
+        frames: Done so far, those of earlier processes included.
+        quarantined: Frames that this process gave up.
+        ready: The stage is open and reads.
+        done: The end of the stream is through.
+    """
 
     stage: str
     frames: int = 0
+    quarantined: int = 0
+    ready: bool = False
     done: bool = False
+
+
+CAREFUL_FRAMES = 64
+"""So many frames go one by one where the process before died: more than can be under way uncommitted."""
+_LOOK_SECONDS = 0.25
+"""Between two looks at whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,7 @@ class StageRunner:
         readers: One for each of the stage's inputs, in their order.
         writer: Of its output; None for a stage at the end.
         on_failure: Called at once when the stage fails, from whichever thread saw it; wakes those who wait.
+        on_batch: Told the size of every batch.
     """
 
     def __init__(
@@ -57,13 +79,16 @@ class StageRunner:
         readers: Sequence[Reader],
         writer: Writer | None,
         on_failure: Callable[[BaseException], None] = lambda error: None,
+        on_batch: Callable[[int], None] = lambda frames: None,
     ) -> None:
         self.stage = stage
         self.progress = StageProgress(stage.name)
         self._readers = readers
         self._writer = writer
-        self._on_failure = on_failure
-        self._emitted = 0
+        self._on_failure, self._on_batch = on_failure, on_batch
+        self._emitted = 0  # the frame that is due to be emitted next
+        self._owed = 0  # the first frame that the output lacks
+        self._stopping = threading.Event()
         self._failure: BaseException | None = None
 
     @classmethod
@@ -73,11 +98,15 @@ class StageRunner:
         writer = bus.writer(stage.output) if stage.output else None
         return cls(stage, readers, writer, on_failure=bus.cancel)
 
+    def stop(self) -> None:
+        """Leave soon: what is under way is finished and committed, and another process can take over."""
+        self._stopping.set()
+
     def run(self) -> int:
         """Open, run to the end of the stream, close.
 
         Returns:
-            Frames worked.
+            Frames worked; ``progress.done`` says whether that is all of them.
 
         Raises:
             StageFailed: The stage raised, or broke its contract.
@@ -87,6 +116,7 @@ class StageRunner:
         try:
             try:
                 self.stage.open()
+                self.progress.ready = True
                 self._work()
             finally:
                 self.stage.close()
@@ -101,21 +131,88 @@ class StageRunner:
             failure.__cause__ = error
             self._on_failure(failure)
             raise failure from error
-        self.progress.done = True
         return self._emitted
 
     def _work(self) -> None:
+        self._owed = self._writer.next_index if self._writer is not None else 0
         if isinstance(self.stage, Source):
-            self._emit(self.stage.produce())
+            for message in self.stage.produce():
+                if self._stopping.is_set():
+                    return
+                self._emit([message])
             self._end(EndOfStream(self._emitted, self.stage.report))
-        else:
-            self._consume()
+            return
+        start = self._start()
+        self._emitted = self.progress.frames = start
+        if self._recall(start):
+            joined = JoinedReader(self._readers, start)
+            if self._go_carefully(joined, start):
+                self._consume(joined)
 
-    def _consume(self) -> None:
+    def _start(self) -> int:
+        """The first frame to work on."""
+        stage = self.stage
+        if set(stage.inputs) <= set(stage.replays):
+            return 0
+        if stage.kept_index is not None:
+            return stage.kept_index
+        return self._owed if self._writer is not None else max(r.next_index for r in self._resumed())
+
+    def _resumed(self) -> list[Reader]:
+        """Readers that go on where they committed."""
+        inputs = zip(self.stage.inputs, self._readers, strict=True)
+        return [reader for topic, reader in inputs if topic not in self.stage.replays]
+
+    def _recall(self, start: int) -> bool:
+        """Show the stage what it saw before ``start``; False where it must stop."""
+        replayed = [reader for reader in self._readers if reader not in self._resumed()]
+        if not replayed or len(replayed) == len(self._readers):
+            return True
+        earlier, done = JoinedReader(replayed), 0
+        while done < start and not self._stopping.is_set():
+            item = earlier.get(_LOOK_SECONDS)
+            if isinstance(item, EndOfStream):
+                raise StageFailed(
+                    f"an input ends at frame {item.frames}, and {start} frames are stored already"
+                )
+            if item is not None:
+                self.stage.recall(item)
+                done += 1
+        return not self._stopping.is_set()
+
+    def _go_carefully(self, joined: JoinedReader, start: int) -> bool:
+        """Where the process before died: frame by frame, each committed; False where nothing is left to do.
+
+        Only for stages without state that have an output: others say nothing of their own of a frame.
+        """
+        resumed = self._resumed()
+        if self.stage.replays or self._writer is None:
+            return True
+        starts = min((reader.starts for reader in resumed), default=1)
+        stuck = all(reader.next_index == start for reader in resumed)
+        for turn in range(CAREFUL_FRAMES if starts >= 2 else 0):
+            item = None
+            while item is None:
+                if self._stopping.is_set():
+                    return False
+                item = joined.get(_LOOK_SECONDS)
+            if isinstance(item, EndOfStream):
+                self._finish(item, joined)
+                return False
+            given_up = self.stage.empty(item) if turn == 0 and starts >= 3 and stuck else None
+            if given_up is not None:
+                self.progress.quarantined += 1
+                self._emit([given_up], quarantined=True)
+            else:
+                self._emit(self._process([item]))
+            joined.commit(item[0].header.index)
+            self._writer.flush()
+        return True
+
+    def _consume(self, joined: JoinedReader) -> None:
         batching = self.stage.batching
         if batching.workers > 1 and not self.stage.concurrent:
             raise TypeError(f"it is not concurrent, yet asks for {batching.workers} workers")
-        joined = JoinedReader(self._readers)
         # One batch waits per worker: enough to keep each busy, few enough to bound what is held.
         pending: _Pending = queue.Queue(maxsize=2 * batching.workers)
         emitter = threading.Thread(
@@ -133,12 +230,14 @@ class StageRunner:
                 emitter.join()
         if self._failure is not None:
             raise self._failure
+        if self._stopping.is_set() and self._writer is not None:
+            self._writer.flush()
 
     def _read_all(
         self, joined: JoinedReader, batching: Batching, workers: ThreadPoolExecutor, pending: _Pending
     ) -> None:
-        while self._failure is None:
-            batch, end = collect(joined, batching)
+        while self._failure is None and not self._stopping.is_set():
+            batch, end = collect(joined, batching, _LOOK_SECONDS)
             if batch:
                 future = workers.submit(self._process, batch)
                 pending.put(_Batch(batch[-1][0].header.index, future))
@@ -147,6 +246,7 @@ class StageRunner:
                 return
 
     def _process(self, batch: Sequence[Bundle]) -> Sequence[Message]:
+        self._on_batch(len(batch))
         start = time.perf_counter()
         results = self.stage.process(batch)
         self.stage.context.timings.add(f"{self.stage.name}.total", time.perf_counter() - start)
@@ -161,29 +261,35 @@ class StageRunner:
         try:
             while (item := pending.get()) is not None:
                 if isinstance(item, EndOfStream):
-                    self._emit(self.stage.finish(item))
-                    self._end(item)
+                    self._finish(item, joined)
                 else:
                     self._emit(item.results.result())
                     if self._writer is None:
                         self._emitted = self.progress.frames = item.last_index + 1
-                    joined.commit(item.last_index)
+                    kept = self.stage.kept_index
+                    joined.commit(item.last_index if kept is None else min(item.last_index, kept - 1))
         except BaseException as error:
             self._failure = error
             self._on_failure(error)
             while pending.get() is not None:  # so that the reading side can put its last and go
                 pass
 
-    def _emit(self, messages: Iterable[Message]) -> None:
+    def _emit(self, messages: Iterable[Message], *, quarantined: bool = False) -> None:
         if self._writer is None:
             return
         for message in messages:
             if message.header.index != self._emitted:
                 got, due = message.header.index, self._emitted
                 raise StageFailed(f"stage {self.stage.name} emitted frame {got} where {due} was due")
-            self._writer.put(message)
+            if self._emitted >= self._owed:
+                self._writer.put(message, quarantined=quarantined)
             self._emitted += 1
             self.progress.frames = self._emitted
+
+    def _finish(self, end: EndOfStream, joined: JoinedReader) -> None:
+        self._emit(self.stage.finish(end))
+        joined.commit(end.frames - 1)
+        self._end(end)
 
     def _end(self, end: EndOfStream) -> None:
         if self._emitted != end.frames:
@@ -191,18 +297,21 @@ class StageRunner:
         if self._writer is not None:
             self._writer.put(end)
             self._writer.flush()
+        self.progress.done = True
 
 
-def collect(joined: JoinedReader, batching: Batching) -> tuple[list[Bundle], EndOfStream | None]:
-    """Form one batch: wait for its first frame as long as it takes, for more only ``wait_seconds``.
+def collect(
+    joined: JoinedReader, batching: Batching, patience: float | None = None
+) -> tuple[list[Bundle], EndOfStream | None]:
+    """Form one batch: wait for its first frame up to ``patience`` seconds, for more only ``wait_seconds``.
 
     Returns:
-        The batch, and the end of the stream where it came.
+        The batch, empty where none came, and the end of the stream where it came.
     """
     batch: list[Bundle] = []
     deadline = 0.0
     while len(batch) < batching.size:
-        item = joined.get(max(0.0, deadline - time.monotonic()) if batch else None)
+        item = joined.get(max(0.0, deadline - time.monotonic()) if batch else patience)
         if item is None:
             break
         if isinstance(item, EndOfStream):

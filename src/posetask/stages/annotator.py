@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -57,6 +57,8 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
         context: The run.
         sink: Takes the drawn frames; None draws none.
         exports: Takes the tracks; None writes none.
+        pressed: Asked after each frame whether the frames that are not stored yet must be let go of soon;
+            the current segment is then ended early.
     """
 
     name = "annotator"
@@ -64,6 +66,7 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
     port = 8105
     inputs = (RAW_FRAMES, BYTETRACK)
     output = None
+    replays = (BYTETRACK,)  # the exports are written anew, from the first frame on
     Parameters: ClassVar[type[StageParameters]] = AnnotatorParameters
 
     def __init__(
@@ -72,12 +75,13 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
         context: StageContext,
         sink: PictureSink | None,
         exports: MultiWriter | None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(parameters, context)
         self.counts = AnnotatorCounts()
         self.pictures: PictureReport | None = None
         self.exported: dict[str, Path] = {}
-        self._sink, self._exports = sink, exports
+        self._sink, self._exports, self._pressed = sink, exports, pressed
         self._ids: set[int] = set()
         self._pen: PoseAnnotator | None = None
         self._canvas: Image | None = None
@@ -91,11 +95,23 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
                 with timings.measure("annotator.draw"):
                     canvas = self._draw(frame, tracks)
                 self._sink.write(frame.header, canvas)
-            if self._exports is not None:
-                with timings.measure("annotator.export"):
-                    self._exports.write(tracks)
-            self._count(tracks)
+                if self._pressed():
+                    self._sink.cut()
+            self.recall((tracks,))
         return ()
+
+    def recall(self, inputs: tuple[Tracks]) -> None:
+        """Write the data of a frame, whose picture is stored already or written by the caller."""
+        (tracks,) = inputs
+        if self._exports is not None:
+            with self.context.timings.measure("annotator.export"):
+                self._exports.write(tracks)
+        self._count(tracks)
+
+    @property
+    def kept_index(self) -> int | None:
+        """Frames of complete segments."""
+        return self._sink.kept_index if self._sink is not None else None
 
     def finish(self, end: EndOfStream) -> Sequence[Message]:
         """Publish the pictures, then the data.

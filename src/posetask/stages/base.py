@@ -92,6 +92,12 @@ class Stage(ABC, Generic[P]):
     once. The stage owes: one message for every frame, in order. A stage that is ``concurrent`` answers
     each call with exactly its batch's frames; another may hold frames back and hand the rest out in
     ``finish``.
+
+    Over Kafka a process may die at any moment and another goes on in its place. For a stage without
+    state nothing needs to be said: it begins at the first frame that its output topic lacks. A stage
+    with state says in ``replays`` which inputs it must see from frame 0 again. Where these are all its
+    inputs, it works everything anew, and what was emitted before is not emitted twice; where they are
+    some, ``recall`` is called for the frames before its place.
     """
 
     name: ClassVar[str]
@@ -105,6 +111,8 @@ class Stage(ABC, Generic[P]):
     Parameters: ClassVar[type[StageParameters]]
     concurrent: ClassVar[bool] = False
     """True where ``process`` is thread-safe and no call depends on another."""
+    replays: ClassVar[tuple[str, ...]] = ()
+    """Inputs that a process which takes over reads from frame 0 again."""
 
     def __init__(self, parameters: P, context: StageContext) -> None:
         self.parameters = parameters
@@ -131,6 +139,23 @@ class Stage(ABC, Generic[P]):
     def finish(self, end: EndOfStream) -> Sequence[Message]:
         """What was held back, after the last batch."""
         return ()
+
+    def recall(self, inputs: tuple[Any, ...]) -> None:
+        """A frame that an earlier process finished: one message for each input of ``replays``."""
+        return
+
+    def empty(self, inputs: tuple[Any, ...]) -> Message | None:
+        """What to say of a frame at which processes died again and again; None where nothing can be said."""
+        return None
+
+    @property
+    def kept_index(self) -> int | None:
+        """For a stage that stores its own results: the first frame that is not safely stored yet.
+
+        Inputs are committed up to there, and a process that takes over goes on there. None: a frame is
+        done with when it was processed and its output, where there is one, is acknowledged.
+        """
+        return None
 
     def close(self) -> None:
         """Free everything; called on success and on failure alike."""

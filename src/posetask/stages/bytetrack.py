@@ -40,6 +40,7 @@ class BytetrackStage(Stage[BytetrackParameters]):
     port = 8104
     inputs = (RTMPOSE,)
     output = BYTETRACK
+    replays = (RTMPOSE,)  # ids survive because the same tracker sees the same poses again
     Parameters: ClassVar[type[StageParameters]] = BytetrackParameters
 
     def __init__(self, parameters: BytetrackParameters, context: StageContext) -> None:

@@ -76,6 +76,10 @@ class RtmposeStage(Stage[RtmposeParameters]):
             out[i].keypoint_scores[chosen[i]] = scores
         return out
 
+    def empty(self, inputs: tuple[Frame, Detections]) -> Poses:
+        """People keep their boxes in a frame that the estimator cannot survive."""
+        return Poses.without_keypoints(inputs[1], self.estimator.keypoints)
+
     def close(self) -> None:
         """Free the sessions."""
         if hasattr(self, "estimator"):

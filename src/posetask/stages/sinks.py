@@ -12,8 +12,9 @@ from typing import Protocol
 
 import cv2
 
-from posetask.errors import InvalidParameters, OutputExists
+from posetask.errors import InvalidParameters, OutputExists, StageFailed
 from posetask.media.encode import EncoderSettings
+from posetask.media.manifest import MANIFEST, Manifest
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter
 from posetask.messages import FrameHeader, Image, SourceInfo
@@ -38,8 +39,17 @@ class PictureReport:
 class PictureSink(Protocol):
     """Takes the annotated frames in order."""
 
+    @property
+    def kept_index(self) -> int:
+        """The first frame that is not safely stored yet."""
+        ...
+
     def write(self, header: FrameHeader, image: Image) -> None:
         """One frame; ``image`` belongs to the caller again when this returns."""
+        ...
+
+    def cut(self) -> None:
+        """Store safely what was written so far, soon."""
         ...
 
     def close(self) -> PictureReport:
@@ -70,6 +80,8 @@ class VideoSink:
         overwrite: Replace an existing output.
         keep_stream: Leave the segments and their playlist beside the MP4.
         timings: Books ``annotator.encode`` and ``annotator.remux``.
+        resumable: Go on after the last complete segment of an earlier process, and leave the segments
+            where they are, whatever happens: whoever owns the run removes them.
 
     Raises:
         OutputExists: There is such a file, and ``overwrite`` is False.
@@ -85,26 +97,49 @@ class VideoSink:
         overwrite: bool,
         keep_stream: bool,
         timings: Timings,
+        resumable: bool = False,
     ) -> None:
         refuse_existing(output, overwrite)
         self.output = output
         self.folder = stream_folder(output)
-        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
-        self._writer = SegmentWriter(self.folder, source, settings)
-        self._audio, self._overwrite, self._keep, self._timings = audio, overwrite, keep_stream, timings
-        self._frames = 0
+        if not resumable:
+            shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
+        self._manifest: Manifest | None = None
+        self._writer: SegmentWriter | None = None
+        if resumable and (self.folder / MANIFEST).exists():
+            self._manifest = Manifest.load(self.folder).intact(self.folder)
+        if self._manifest is None:
+            self._writer = SegmentWriter(self.folder, source, settings)
+        elif not self._manifest.finished:
+            self._writer = SegmentWriter.resume(self.folder)
+        self._audio, self._overwrite, self._timings = audio, overwrite, timings
+        self._keep, self._resumable = keep_stream or resumable, resumable
+
+    @property
+    def kept_index(self) -> int:
+        """Frames of complete segments."""
+        manifest = self._writer.manifest if self._writer is not None else self._manifest
+        return manifest.frames if manifest is not None else 0
 
     def write(self, header: FrameHeader, image: Image) -> None:
         """Encode one frame."""
+        if self._writer is None:
+            raise StageFailed(f"frame {header.index} comes after the end of {self.folder}")
         with self._timings.measure("annotator.encode"):
             self._writer.write(image, header.pts, header.duration)
-        self._frames += 1
+
+    def cut(self) -> None:
+        """End the segment."""
+        if self._writer is not None:
+            with self._timings.measure("annotator.encode"):
+                self._writer.cut()
 
     def close(self) -> PictureReport:
         """Finish the last segment, remux, publish."""
-        with self._timings.measure("annotator.encode"):
-            self._writer.close()
-        if self._frames == 0:
+        if self._writer is not None:
+            with self._timings.measure("annotator.encode"):
+                self._writer.close()
+        if self.kept_index == 0:
             self.abort()
             raise InvalidParameters("there was no frame to write", hint="check --start and --duration")
         with self._timings.measure("annotator.remux"):
@@ -122,9 +157,11 @@ class VideoSink:
         )
 
     def abort(self) -> None:
-        """Remove the segments."""
-        self._writer.abort()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the segments, unless somebody may go on with them."""
+        if self._writer is not None:
+            self._writer.abort()
+        if not self._resumable:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class ImageSink:
@@ -160,6 +197,14 @@ class ImageSink:
                 target = self.output / (self._names[header.index] if known else f"{header.index:06d}.jpg")
             publish(target, lambda temporary: encode_image(image, target.suffix, temporary))
             self._written.append(target)
+
+    @property
+    def kept_index(self) -> int:
+        """Images written: each is whole at once."""
+        return len(self._written)
+
+    def cut(self) -> None:
+        """Nothing is held back."""
 
     def close(self) -> PictureReport:
         """All is written already."""

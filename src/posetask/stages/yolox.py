@@ -72,6 +72,10 @@ class YoloxStage(Stage[YoloxParameters]):
             for frame in frames
         ]
 
+    def empty(self, inputs: tuple[Frame]) -> Detections:
+        """Nobody is found in a frame that the detector cannot survive."""
+        return Detections.empty(inputs[0].header)
+
     def close(self) -> None:
         """Free the sessions."""
         if hasattr(self, "detector"):

@@ -28,8 +28,12 @@ class Writer(Protocol):
         """The first frame that is not on the topic yet; a stage that starts anew emits from here."""
         ...
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record, *, quarantined: bool = False) -> None:
         """Append a record; blocks while the window is full.
+
+        Args:
+            record: The next frame's, or the end.
+            quarantined: The frame was given up after repeated crashes, and the record is empty.
 
         Raises:
             Cancelled: The run ended while waiting.
@@ -47,6 +51,11 @@ class Reader(Protocol):
     @property
     def next_index(self) -> int:
         """The frame that ``get`` gives next; above 0 where the group committed in an earlier life."""
+        ...
+
+    @property
+    def starts(self) -> int:
+        """Which start at its committed place this is: 2 or more means that the one before died there."""
         ...
 
     def get(self, timeout: float | None = None) -> Record | None:

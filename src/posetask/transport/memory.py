@@ -123,8 +123,8 @@ class MemoryWriter:
         """Frames put so far."""
         return self._topic.frames
 
-    def put(self, record: Record) -> None:
-        """Append; waits for room."""
+    def put(self, record: Record, *, quarantined: bool = False) -> None:
+        """Append; waits for room. Nothing is ever quarantined in a process that dies whole."""
         self._topic.put(record)
 
     def flush(self) -> None:
@@ -143,6 +143,11 @@ class MemoryReader:
         """Frames taken so far."""
         with self._topic.changed:
             return min(self._topic.positions[self.group], self._topic.frames)
+
+    @property
+    def starts(self) -> int:
+        """Always the first: a place in memory dies with its process."""
+        return 1
 
     def get(self, timeout: float | None = None) -> Record | None:
         """The next record of this group."""

@@ -1,4 +1,4 @@
-"""Whole embedded runs on tiny real graphs: what comes out, and what is refused, and that nothing half-done is left."""
+"""Whole embedded runs on tiny real graphs: what comes out, what is refused, and nothing half-done is left."""
 
 from __future__ import annotations
 
