@@ -15,7 +15,8 @@ from posetask.transport.kafka.extent import read_bounds, read_extents, resume_in
 from posetask.transport.kafka.gate import Reclaimer, WindowGate
 from posetask.transport.kafka.groups import GroupWatch
 from posetask.transport.kafka.names import Replica, group_name, topic_name
-from posetask.transport.kafka.reader import KafkaReader, OnExpired, assign, committed_places
+from posetask.transport.kafka.patience import ask_committed, patiently
+from posetask.transport.kafka.reader import KafkaReader, OnExpired, assign
 from posetask.transport.kafka.sequencer import Ahead, Sequencer
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.stopping import Stop
@@ -71,6 +72,7 @@ class KafkaBus:
         self._stop = Stop()
         self._readers: list[KafkaReader] = []
         self._writers: list[KafkaWriter] = []
+        self._watches: list[GroupWatch] = []
         self._admin = TopicAdmin(settings)
         self._admin.existing()
 
@@ -89,8 +91,7 @@ class KafkaBus:
             extents = read_extents(probe, name, mine)
         finally:
             probe.close()
-        groups = [group_name(stage, self._run) for stage in self._windows.get(topic, ())]
-        watch = GroupWatch(self._admin.client, groups, name, total) if groups else None
+        watch = self._watch(topic, name, total)
         if watch is not None:
             watch.wait(self._stop)
         places = watch.places if watch is not None else []
@@ -140,7 +141,12 @@ class KafkaBus:
         consumer = self._consumer(group_name(group, self._run), readers)
         try:
             timeout = self._settings.connect_timeout_ms / 1000 + 5
-            places = committed_places(consumer, name, mine, total, self._stop, timeout)
+            places = patiently(
+                lambda: ask_committed(consumer, name, mine, total, timeout),
+                f"asking where {group} stands in {name}",
+                self._stop,
+                timeout,
+            )
             bounds = read_bounds(consumer, name, mine)
             begin = dict.fromkeys(mine) if self._start == "beginning" else places
             start = {p: place.next_index if place else 0 for p, place in begin.items()}
@@ -180,8 +186,11 @@ class KafkaBus:
             reader.close()
         for writer in self._writers:
             writer.close()
+        for watch in self._watches:
+            watch.close()
         self._readers.clear()
         self._writers.clear()
+        self._watches.clear()
 
     @property
     def _on_expired(self) -> OnExpired:
@@ -213,6 +222,21 @@ class KafkaBus:
             Consumer, {**self._settings.consumer(group), **callbacks}, self._settings
         )
         return consumer
+
+    def _watch(self, topic: str, name: str, total: int) -> GroupWatch | None:
+        """Of the groups that hold this topic's writer back; None where none does."""
+        groups = [group_name(stage, self._run) for stage in self._windows.get(topic, ())]
+        if not groups:
+            return None
+        # Nobody polls these, so their log goes nowhere; the producer's says the same.
+        quiet = {"log_level": 0, "error_cb": _log_error}
+        consumers = {
+            group: open_client(Consumer, {**self._settings.consumer(group), **quiet}, self._settings)
+            for group in groups
+        }
+        watch = GroupWatch(consumers, name, total)
+        self._watches.append(watch)
+        return watch
 
     def _judge(
         self,

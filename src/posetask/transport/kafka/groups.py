@@ -1,103 +1,109 @@
-"""Where consumer groups stand, asked without joining them."""
+"""Where consumer groups stand, watched from beside them.
+
+Each group is asked through a consumer that never subscribes, so it does not join. (The admin client's own
+call, ``list_consumer_group_offsets``, crashes the process when a coordinator is loading or has moved, seen
+with librdkafka 2.16: its error path reaches for a consumer group that an admin client does not have;
+librdkafka issue 5040.)
+"""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+import threading
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException
 
+from posetask.errors import PoseTaskError
 from posetask.transport.kafka.faults import AWAY, fault
-from posetask.transport.kafka.patience import patiently
+from posetask.transport.kafka.patience import ask_committed, patiently
 from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.window import Place
 
 _DOING = "asking where a group stands: "
-_MISSING = frozenset({"GROUP_ID_NOT_FOUND"})
 
 
 class GroupWatch:
-    """Asks again and again where some groups stand in one topic, without holding up whoever asks.
+    """Keeps asking, on a thread of its own, so that whoever looks never waits.
 
     Args:
-        admin: Shared.
-        groups: Kafka's names.
+        consumers: By group; they belong to the watch.
         topic: Kafka's name.
         partitions: Of the topic.
+        interval: Seconds between two rounds.
         timeout: Seconds for one answer.
     """
 
     def __init__(
-        self, admin: AdminClient, groups: Sequence[str], topic: str, partitions: int, timeout: float = 10.0
+        self,
+        consumers: Mapping[str, Consumer],
+        topic: str,
+        partitions: int,
+        *,
+        interval: float = 0.05,
+        timeout: float = 10.0,
     ) -> None:
-        self._admin, self._topic, self._partitions, self._timeout = admin, topic, partitions, timeout
-        self._places: dict[str, dict[int, Place | None]] = {group: {} for group in groups}
-        self._asked: dict[str, Future[Any]] = {}
-        self._due = 0.0
+        self._consumers, self._topic, self._partitions = dict(consumers), topic, partitions
+        self._interval, self._timeout = interval, timeout
+        self._places: dict[str, Mapping[int, Place | None]] = {group: {} for group in consumers}
+        self._heard = threading.Event()
+        self._closed = threading.Event()
+        self._failure: PoseTaskError | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def places(self) -> list[Mapping[int, Place | None]]:
         """As last heard; a group that never committed has none."""
         return list(self._places.values())
 
-    def refresh(self, interval: float = 0.05) -> bool:
-        """Take in answers that came, and ask again where ``interval`` seconds passed; never waits.
-
-        Returns:
-            Whether something new was heard.
-
-        Raises:
-            PoseTaskError: The brokers refuse. That they are away is waited out here: what is written fails if
-                it lasts.
-        """
-        heard = False
-        for group, future in list(self._asked.items()):
-            if future.done():
-                del self._asked[group]
-                try:
-                    self._read(group, future)
-                    heard = True
-                except KafkaException as error:
-                    if error.args[0].name() not in AWAY:
-                        raise fault(error.args[0], _DOING + group) from error
-        if not self._asked and time.monotonic() >= self._due:
-            self._due = time.monotonic() + interval
-            self._asked = {group: self._ask(group) for group in self._places}
-        return heard
-
     def wait(self, stop: Stop) -> None:
-        """Ask every group now and wait for the answers; used once, at the start.
+        """Ask every group now, wait for the answers, and keep asking from then on.
 
         Raises:
+            Cancelled: The run ended meanwhile.
             PoseTaskError: The brokers refuse, or are away.
         """
-        for group in self._places:
-            patiently(partial(self._read_now, group), _DOING + group, stop, self._timeout)
+        for group in self._consumers:
+            patiently(partial(self._ask, group), _DOING + group, stop, self._timeout)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name=f"{self._topic}-groups", daemon=True)
+            self._thread.start()
 
-    def _read_now(self, group: str) -> None:
-        self._read(group, self._ask(group))
+    def refresh(self) -> bool:
+        """Whether something was heard since the last call; never waits.
 
-    def _ask(self, group: str) -> Future[Any]:
-        wanted = [TopicPartition(self._topic, p) for p in range(self._partitions)]
-        request = [ConsumerGroupTopicPartitions(group, wanted)]
-        future: Future[Any] = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout)[
-            group
-        ]
-        return future
+        Raises:
+            PoseTaskError: The brokers refuse. That they are away is waited out: writing fails if it lasts.
+        """
+        if self._failure is not None:
+            raise self._failure
+        heard = self._heard.is_set()
+        self._heard.clear()
+        return heard
 
-    def _read(self, group: str, future: Future[Any]) -> None:
-        try:
-            answer = future.result(self._timeout + 5)
-        except KafkaException as error:
-            if error.args[0].name() in _MISSING:
-                return
-            raise
-        for entry in answer.topic_partitions:
-            self._places[group][entry.partition] = Place.parse(
-                entry.offset, entry.metadata, entry.partition, self._partitions
-            )
+    def close(self) -> None:
+        """Stop asking."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(self._timeout + 5)
+        for consumer in self._consumers.values():
+            consumer.close()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._interval):
+            for group in self._consumers:
+                try:
+                    self._ask(group)
+                except KafkaException as error:
+                    if error.args[0].name() not in AWAY:
+                        self._failure = fault(error.args[0], _DOING + group)
+                        return
+
+    def _ask(self, group: str) -> None:
+        found = ask_committed(
+            self._consumers[group], self._topic, range(self._partitions), self._partitions, self._timeout
+        )
+        if found != self._places[group]:
+            self._places[group] = found
+            self._heard.set()

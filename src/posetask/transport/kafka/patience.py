@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from posetask.transport.kafka.faults import AWAY, fault
 from posetask.transport.kafka.stopping import Stop
+from posetask.transport.kafka.window import Place
 
 T = TypeVar("T")
 
@@ -33,3 +34,18 @@ def patiently(call: Callable[[], T], doing: str, stop: Stop, seconds: float) -> 
             if not passing or time.monotonic() > deadline:
                 raise fault(error.args[0], doing) from error
         stop.wait(_PAUSE_SECONDS)
+
+
+def ask_committed(
+    consumer: Consumer, topic: str, partitions: Sequence[int], total: int, seconds: float
+) -> dict[int, Place | None]:
+    """Where the consumer's group stands in a topic of ``total`` partitions; None where it never committed.
+
+    Raises:
+        KafkaException: The brokers refuse or are away.
+    """
+    found = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=seconds)
+    for entry in found:
+        if entry.error is not None:
+            raise KafkaException(entry.error)
+    return {e.partition: Place.parse(e.offset, e.metadata, e.partition, total) for e in found}

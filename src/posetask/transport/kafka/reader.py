@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -320,23 +320,3 @@ def assign(consumer: Consumer, topic: str, offsets: Mapping[int, int]) -> None:
         consumer.assign([TopicPartition(topic, p, offset) for p, offset in offsets.items()])
     except KafkaException as error:
         raise fault(error.args[0], f"reading {topic}") from error
-
-
-def committed_places(
-    consumer: Consumer, topic: str, partitions: Sequence[int], total: int, stop: Stop, seconds: float
-) -> dict[int, Place | None]:
-    """Where the consumer's group stands.
-
-    Raises:
-        PoseTaskError: The brokers deny it or are away.
-    """
-
-    def ask() -> list[TopicPartition]:
-        found = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=seconds)
-        for entry in found:
-            if entry.error is not None:
-                raise KafkaException(entry.error)
-        return found
-
-    answers = patiently(ask, f"asking where the group stands in {topic}", stop, seconds)
-    return {e.partition: Place.parse(e.offset, e.metadata, e.partition, total) for e in answers}

@@ -74,7 +74,7 @@ class KafkaSettings(BaseModel):
             raise ValueError(f"security {self.security} needs username and password")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key come together")
-        if max(self.producer_queue_kib, self.consumer_queue_kib) * 1024 < self.message_bytes:
+        if min(self.producer_queue_kib, self.consumer_queue_kib) * 1024 < self.message_bytes:
             raise ValueError("a queue must hold at least one record of message_bytes")
         return self
 
