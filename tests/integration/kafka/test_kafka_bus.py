@@ -177,9 +177,28 @@ def test_a_reader_that_starts_anew_goes_on_at_its_committed_place(
     assert indices(read_all(third)) == [*range(7, 20), 20]
     fourth = open_bus().reader("yolox", "rtmpose")
     assert indices(read_all(fourth)) == [20]
-    replay = open_bus(start="beginning").reader("yolox", "rtmpose")
+    replay = open_bus(replay=["yolox"]).reader("yolox", "rtmpose")
     assert indices(read_all(replay)) == [*range(20), 20]
     assert open_bus().reader("yolox", "rtmpose").next_index == 20  # replaying took nothing back
+
+
+def test_a_process_that_leaves_in_good_order_is_not_counted_as_a_crash(
+    open_bus: Callable[..., KafkaBus], topics: Callable[..., list[str]], run: str
+) -> None:
+    topics("yolox")
+    writer = open_bus().writer("yolox")
+    for i in range(4):
+        writer.put(Detections.empty(header(i, run)))
+    writer.flush()
+    for _ in range(3):
+        reader = open_bus().reader("yolox", "rtmpose")
+        assert (reader.starts, reader.get(10).header.index) == (1, 0)
+        reader.forgive()
+    assert reader.nbytes > 0
+    assert reader.lag <= 3
+    reader.commit(0)
+    reader.settle()
+    assert open_bus().reader("yolox", "rtmpose").starts == 2  # it went on, and its place says so
 
 
 def test_a_reader_that_only_started_is_not_counted_as_a_crash(

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
@@ -43,7 +42,7 @@ class KafkaBus:
         codec: Of frames.
         again: The source can be decoded again (a file): a writer goes back to what a reader still needs
             and has lost to retention, and a reader waits for it. False for a live source.
-        start: ``beginning`` replays every input from frame 0 (a stage with state), whatever was committed.
+        replay: Topics to read from frame 0 (a stage with state), whatever was committed.
         reclaim: Delete what all readers of a windowed topic have committed.
         ahead: Bounds what a reader holds of partitions that run ahead.
 
@@ -61,14 +60,14 @@ class KafkaBus:
         replica: Replica | None = None,
         codec: FrameCodec | None = None,
         again: bool = True,
-        start: Literal["committed", "beginning"] = "committed",
+        replay: Collection[str] = (),
         reclaim: bool = True,
         ahead: Ahead | None = None,
     ) -> None:
         self._settings, self._run = settings, run
         self._windows, self._window = dict(windows or {}), window or Window(records=64, nbytes=64 * 2**20)
         self._replica, self._codec = replica or Replica(), codec or WireCodec()
-        self._again, self._start, self._reclaim, self._ahead = again, start, reclaim, ahead
+        self._again, self._replay, self._reclaim, self._ahead = again, frozenset(replay), reclaim, ahead
         self._stop = Stop()
         self._readers: list[KafkaReader] = []
         self._writers: list[KafkaWriter] = []
@@ -88,7 +87,7 @@ class KafkaBus:
         mine = self._replica.partitions(total)
         probe = self._consumer(name)
         try:
-            extents = read_extents(probe, name, mine)
+            extents = read_extents(probe, name, mine, self._stop)
         finally:
             probe.close()
         watch = self._watch(topic, name, total)
@@ -147,8 +146,8 @@ class KafkaBus:
                 self._stop,
                 timeout,
             )
-            bounds = read_bounds(consumer, name, mine)
-            begin = dict.fromkeys(mine) if self._start == "beginning" else places
+            bounds = read_bounds(consumer, name, mine, self._stop)
+            begin = dict.fromkeys(mine) if topic in self._replay else places
             start = {p: place.next_index if place else 0 for p, place in begin.items()}
             offsets = {p: place.offset if place else 0 for p, place in begin.items()}
             expired = [p for p in mine if offsets[p] < bounds[p][0]]

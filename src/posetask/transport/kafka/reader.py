@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -86,6 +87,8 @@ class KafkaReader:
         """Which start at its committed place this is: 2 or more means that the one before died there."""
         self.quarantined = 0
         """Records handed out that an earlier stage gave up."""
+        self.nbytes = 0
+        """Bytes of records that came."""
 
     @property
     def next_index(self) -> int:
@@ -97,6 +100,16 @@ class KafkaReader:
         """Records handed out and not committed, and their bytes: says when to close a segment early."""
         with self._lock:
             return self._sequencer.held
+
+    @property
+    def lag(self) -> int:
+        """Records on the topic that did not come yet, as far as the client knows without asking."""
+        out = 0
+        for p, seen in list(self._seen.items()):
+            with suppress(KafkaException):
+                bounds = self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), cached=True)
+                out += max(0, bounds[1] - seen)
+        return out
 
     def get(self, timeout: float | None = None) -> Record | None:
         """The next record; None when ``timeout`` seconds passed without one (None waits for ever).
@@ -152,6 +165,18 @@ class KafkaReader:
         if self._advance():
             self._send(wait=True)
 
+    def forgive(self) -> None:
+        """This process leaves in good order: the next one's start is no second one after a crash.
+
+        Raises:
+            PoseTaskError: The brokers refuse, or are away.
+        """
+        if self._marked:
+            with self._lock:
+                for p, place in self._places.items():
+                    self._places[p] = replace(place, starts=max(0, place.starts - 1))
+            self._send(wait=True)
+
     def close(self) -> None:
         """Leave; the thread that gets must have ended."""
         self._consumer.close()
@@ -190,6 +215,7 @@ class KafkaReader:
         self._away_since = None
         self._seen[p] = offset + 1
         headers, value = raw_headers(message), message.value() or b""
+        self.nbytes += len(value)
         index = headline(message.key(), headers)
         with self._lock:
             if index is None:

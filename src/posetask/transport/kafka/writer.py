@@ -90,6 +90,8 @@ class KafkaWriter:
         self._failure: PoseTaskError | None = None
         self._unacknowledged: deque[int] = deque()  # indices in the order of put
         self._delivered: set[int] = set()
+        self.nbytes = 0
+        """Bytes of records that were put."""
 
     @property
     def next_index(self) -> int:
@@ -135,6 +137,7 @@ class KafkaWriter:
         with self._lock:
             self._unacknowledged.append(index)
         self._next[partition] = index + self._total
+        self.nbytes += len(wire.value)
         self._send(partition, wire, index)
 
     def flush(self) -> None:
