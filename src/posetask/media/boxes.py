@@ -50,7 +50,7 @@ def _tracks(file: BinaryIO, start: int, end: int, most: int) -> Boxes:
     for kind, inner, inner_end in _children(file, start, end):
         if kind == b"trak":
             formats.append("")
-            for leaf, body, body_end in _leaves(file, inner, inner_end):
+            for leaf, body, body_end in _leaves(file, inner, min(inner_end, end)):
                 # 8.7.2: an entry whose lowest flag is not set names another place.
                 if leaf == b"dref":
                     for _, entry, _ in _children(file, body + 8, body_end):
@@ -62,12 +62,12 @@ def _tracks(file: BinaryIO, start: int, end: int, most: int) -> Boxes:
     return Boxes(True, len(formats), external, tuple(formats))
 
 
-def _leaves(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _leaves(file: BinaryIO, start: int, end: int, depth: int = 0) -> Iterator[tuple[bytes, int, int]]:
     for kind, inner, inner_end in _children(file, start, end):
-        if kind in _CONTAINERS:
-            yield from _leaves(file, inner, inner_end)
+        if kind in _CONTAINERS and depth < len(_CONTAINERS):
+            yield from _leaves(file, inner, min(inner_end, end), depth + 1)
         else:
-            yield kind, inner, inner_end
+            yield kind, inner, min(inner_end, end)
 
 
 def _read(file: BinaryIO, position: int, size: int) -> bytes:
@@ -79,13 +79,12 @@ def _children(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int
     """Boxes between two offsets: type, first byte of the content, first byte behind it."""
     position = start
     for _ in range(_MOST_BOXES):
-        file.seek(position)
-        header = file.read(16)
-        if position + 8 > end or len(header) < 8:
+        if position + 8 > end:
             return
+        header = _read(file, position, 16)
         size, kind = struct.unpack(">I4s", header[:8])
         body = position + 8
-        if size == 1 and len(header) == 16:
+        if size == 1:
             size, body = struct.unpack(">Q", header[8:])[0], position + 16
         elif size == 0:
             size = end - position

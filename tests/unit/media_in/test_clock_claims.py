@@ -166,6 +166,26 @@ def test_boxes_of_garbage_are_walked_without_a_traceback(tmp_path_factory, garba
     assert found.tracks <= 33
 
 
+def test_boxes_that_lie_about_their_size_or_nest_without_end(tmp_path):
+    def box(kind, body=b"", size=None):
+        header = size if size is not None else 8 + len(body)
+        return (header.to_bytes(4, "big") if header < 1 << 32 else b"\0\0\0\1") + kind + body
+
+    path = tmp_path / "boxes"
+    nested = b""
+    for _ in range(3000):
+        nested = box(b"mdia", nested)
+    path.write_bytes(box(b"moov", box(b"trak", nested)))
+    assert inspect(path, 32).tracks == 1
+    far = b"\0\0\0\1mdia" + b"\x7f" * 8
+    path.write_bytes(box(b"moov", box(b"trak", far + box(b"minf")) + far))
+    assert inspect(path, 32).tracks == 1
+    path.write_bytes(box(b"free", b"x" * 30, size=0) + box(b"moov"))
+    assert not inspect(path, 32).has_index
+    path.write_bytes(box(b"moov", b"x" * 30, size=10**6))
+    assert not inspect(path, 32).has_index
+
+
 def test_boxes_of_a_real_file(corpus):
     found = inspect(corpus("with_audio.mp4"), 32)
     assert (found.has_index, found.tracks, found.external) == (True, 2, False)
