@@ -141,6 +141,8 @@ def identify(head: bytes) -> Content:
         if brand in _STILL_BRANDS:
             return Content("unsupported", _STILL_BRANDS[brand])
         return Content("video", "an MP4 or QuickTime video", "mov")
+    if head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & 2:
+        return Content("unsupported", "an animated WebP")
     if head[:4] in (b"RIFF", b"RIFX"):
         return _RIFF.get(head[8:12], _BINARY)
     # A bitmap says its header's size; two letters alone would catch texts.

@@ -99,6 +99,7 @@ def test_empty_and_zip_say_what_they_are(tmp_path):
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", FormatNotAllowed),
         (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00", FormatNotAllowed),
         (b"\xff\x0a\xfa\x1f", FormatNotAllowed),
+        (b"RIFF\x80\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02", FormatNotAllowed),
     ],
 )
 def test_media_that_is_not_read_is_named(tmp_path, head, error):
