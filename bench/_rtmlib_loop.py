@@ -8,7 +8,7 @@ import cv2
 from rtmlib import YOLOX, RTMPose, draw_skeleton
 
 clip, output, detector_path, pose_path = sys.argv[1:]
-# The same people as ours: scores from 0.3 (its default of 0.7 leaves many out), and of the 80 classes people only.
+# The same people as ours: scores from 0.3 (its default of 0.7 leaves many out), and of the 80 classes people.
 detector = YOLOX(
     detector_path,
     model_input_size=(416, 416),

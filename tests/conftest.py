@@ -41,7 +41,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A detector that finds pure red squares of 48 pixels in 320x180 frames, and a pose model with a fixed pose.
+    """A detector of pure red squares of 48 pixels in 320x180 frames, and a pose model with a fixed pose.
 
     Real ONNX graphs with the tensor contracts of YOLOX and RTMPose, so that whole pipelines run where the
     real weights are absent.
@@ -113,7 +113,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         helper.make_node("GlobalAveragePool", ["input"], ["mean4"]),
         helper.make_node("Flatten", ["mean4"], ["mean"], axis=1),
     ]
-    for axis, peaks in (("x", x), ("y", y)):
+    for axis in "xy":
         nodes += [
             helper.make_node("MatMul", ["mean", f"none_{axis}"], [f"zero_{axis}"]),
             helper.make_node("Add", [f"zero_{axis}", f"peaks_{axis}"], [f"flat_{axis}"]),
@@ -141,7 +141,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def red_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 frames of 320x180 at 25 fps: one red square walks right, one walks left, a row apart; with a beep."""
+    """40 frames of 320x180 at 25 fps: one red square walks right, one left, a row apart; with a beep."""
     from fractions import Fraction
 
     import av

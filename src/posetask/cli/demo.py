@@ -1,4 +1,4 @@
-"""``posetask demo``: the whole pipeline on a rendered clip, checked against exact truth; no network needed."""
+"""``posetask demo``: the whole pipeline on a rendered clip, checked against exact truth; needs no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from posetask.media.decode import VideoReader
 from posetask.media.inputs import resolve
 from posetask.runtime.options import RunOptions
 from posetask.runtime.summary import Summary
-from posetask.stages.sinks import encode_image, publish
+from posetask.stages.sinks import encode_image
+from posetask.storage.durable import storage_errors, write_durably
 from posetask.synth.clip import Clip, write_clip
 from posetask.synth.spec import CameraMotion, Place, WorldSpec
 
@@ -35,7 +36,8 @@ def demo(
 ) -> None:
     """Render synthetic people, find, pose and track them with the bundled models, compare with the truth."""
     started = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
+    with storage_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
     spec = WorldSpec(
         seed=seed,
         people=people,
@@ -87,5 +89,5 @@ def write_strip(video: Path, target: Path) -> Path:
         total = reader.info.frames_declared or STRIP_PICTURES
         wanted = {round((i + 0.5) * total / STRIP_PICTURES) for i in range(STRIP_PICTURES)}
         chosen = [frame.image for index, frame in enumerate(reader) if index in wanted]
-    publish(target, lambda temporary: encode_image(strip(chosen), ".png", temporary))
+    write_durably(target, encode_image(strip(chosen), ".png"))
     return target

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from posetask.cli.console import err, out
-from posetask.errors import InvalidParameters, OutputError
+from posetask.errors import InvalidParameters
 from posetask.evaluation import (
     ScoreOptions,
     load_predictions,
@@ -18,6 +18,7 @@ from posetask.evaluation import (
     table,
     write_plots,
 )
+from posetask.storage.durable import storage_errors
 
 
 def evaluate(
@@ -87,12 +88,8 @@ def evaluate(
     else:
         out.print(table(scores, title))
     if json_file is not None and str(json_file) != "-":
-        try:
+        with storage_errors(json_file):  # in place: it may be a pipe or a device
             json_file.write_text(scores.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"{json_file} cannot be written: {error.strerror}", hint="check that its folder exists"
-            ) from error
     if plots is not None:
         for path in write_plots(scores, plots, title):
             err.print(f"wrote {path}", markup=False)

@@ -16,10 +16,12 @@ from posetask.cli.console import INTERRUPTED, err, out, show_error
 from posetask.cli.progress import reporter
 from posetask.cli.report import show_summary
 from posetask.errors import InvalidParameters, PoseTaskError
+from posetask.exports import FORMATS
 from posetask.media.inputs import Source, resolve
 from posetask.runtime.embedded import EmbeddedRun
-from posetask.runtime.options import FORMATS, RunOptions, default_output
+from posetask.runtime.options import RunOptions, default_output
 from posetask.runtime.summary import Summary
+from posetask.storage.durable import storage_errors
 
 POLL_SECONDS = 0.1
 """Between two looks at the progress; also how long Ctrl-C may wait to be seen."""
@@ -125,7 +127,8 @@ def plan_outputs(sources: list[Source], output: Path | None) -> list[Path]:
     folder = output or Path("posetask-out")
     if folder.suffix and not folder.is_dir():
         raise InvalidParameters(f"{len(sources)} inputs do not fit into {folder}", hint="give a folder as -o")
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     targets = [folder / default_output(source.name, source.kind).name for source in sources]
     twice = {target.name for target in targets if targets.count(target) > 1}
     if twice:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from posetask.errors import OutputError
 from posetask.evaluation.libraries import library
 from posetask.evaluation.scores import Scores
 from posetask.evaluation.timeline import draw_timeline, timeline_height
+from posetask.storage.durable import storage_errors
 
 INK, SOFT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, GREEN, ORANGE = "#1d6fb8", "#2a9d74", "#d97706"
@@ -45,6 +45,7 @@ def write_plots(scores: Scores, folder: Path, title: str = "") -> list[Path]:
 
     Raises:
         NotAvailable: matplotlib is missing.
+        StorageFull: No space left.
         OutputError: The folder cannot be written to.
     """
     pictures: list[tuple[str, float, Callable[[Any, Scores], None]]] = []
@@ -64,14 +65,9 @@ def write_plots(scores: Scores, folder: Path, title: str = "") -> list[Path]:
             draw(figure, scores)
             if title:
                 figure.suptitle(title, x=0.01, ha="left", fontsize=8, color=SOFT)
-            try:
+            with storage_errors(folder / name):
                 folder.mkdir(parents=True, exist_ok=True)
                 figure.savefig(folder / name)
-            except OSError as error:
-                raise OutputError(
-                    f"{folder / name} cannot be written: {error.strerror or error}",
-                    hint="name a folder that can be written to",
-                ) from error
             written.append(folder / name)
     return written
 

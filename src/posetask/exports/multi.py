@@ -12,9 +12,9 @@ from posetask.exports.jsonl import JsonlWriter
 from posetask.exports.metadata import RunMetadata
 from posetask.exports.mot import MotWriter
 from posetask.exports.parquet import ParquetWriter
-from posetask.exports.publish import refuse_existing
 from posetask.exports.writer import FileWriter, ResultWriter
 from posetask.messages import Tracks
+from posetask.storage.durable import refuse_existing
 
 _WRITERS: dict[str, tuple[str, type[FileWriter]]] = {
     "parquet": (".parquet", ParquetWriter),

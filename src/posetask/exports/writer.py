@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from posetask.errors import StageFailed
 from posetask.exports.metadata import RunMetadata
-from posetask.exports.publish import Output, writing
 from posetask.messages import FrameHeader, Tracks
+from posetask.storage.durable import Output, storage_errors
 
 _INT64 = 2**63 - 1
 
@@ -67,7 +67,7 @@ class FileWriter(ABC):
         self._open = True
         self._output = Output(path, overwrite=overwrite)
         try:
-            with writing(path):
+            with storage_errors(path):
                 self._begin()
         except BaseException:
             self.abort()
@@ -95,7 +95,7 @@ class FileWriter(ABC):
                 f"frame {index} has {tracks.keypoints.shape[1]} keypoints a person, not {keypoints}",
                 hint="the pose model's skeleton must be the one in the metadata",
             )
-        with writing(self.path):
+        with storage_errors(self.path):
             self._write(tracks)
         self._last = index
         self._frames += 1
@@ -112,7 +112,7 @@ class FileWriter(ABC):
         self.metadata = self.metadata.model_copy(
             update={"frames": self._frames if frames is None else frames}
         )
-        with writing(self.path):
+        with storage_errors(self.path):
             self._end()
             self._output.finish()
 

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from posetask.errors import OutputError
-from posetask.media.durable import write_durably
 from posetask.media.encode import EncoderSettings
 from posetask.messages import SourceInfo
+from posetask.storage.durable import write_durably
 
 MANIFEST = "manifest.json"
 INIT = "init.mp4"

@@ -24,9 +24,9 @@ from posetask.media.audio import (
     Window,
 )
 from posetask.media.chain import SegmentChain
-from posetask.media.durable import exists, publish, storage_errors, temporary_beside
 from posetask.media.limits import MediaLimits
 from posetask.media.manifest import INIT, Manifest
+from posetask.storage.durable import publish, refuse_existing, storage_errors, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,7 @@ def remux(
         InvalidParameters: There is no complete segment.
     """
     output = Path(os.path.abspath(output))
-    if not overwrite and output.exists():
-        raise exists(output)
+    refuse_existing(output, overwrite=overwrite)
     manifest = Manifest.load(folder)
     if not manifest.segments:
         raise InvalidParameters(f"{folder} holds no complete segment", hint="write some frames first")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetask.errors import OutputError, OutputExists, StageFailed
-from posetask.media.durable import storage_errors, write_durably
 from posetask.media.encode import EncoderSettings, FragmentEncoder, encoder_name, stream_time_base
 from posetask.media.manifest import INIT, MANIFEST, PLAYLIST, Manifest, Segment, digest
 from posetask.media.playlist import render
 from posetask.media.yuv import even_size
 from posetask.messages import Image, SourceInfo
+from posetask.storage.durable import storage_errors, write_durably
 
 _FREE_CLOCKS = frozenset({"mpegts", "mpeg", "rtsp", "rtp"})
 """Demuxers whose clock starts anywhere, often hours in; there time 0 means nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import tempfile
@@ -15,6 +14,7 @@ import httpx
 
 from posetask.errors import DownloadFailed, ModelCorrupt, StorageFull
 from posetask.models.onnxfile import MAX_BYTES, inspect, read_model
+from posetask.storage.durable import is_full
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes so far and the total, None where the server does not say."""
@@ -89,7 +89,7 @@ def _temporary(folder: Path) -> Path:
 
 def storage_error(error: OSError, folder: Path) -> StorageFull | DownloadFailed:
     """Say in the project's errors why ``folder`` takes no file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return StorageFull(
             f"no space left in {folder}", hint="free some, or set POSETASK_MODELS to another folder"
         )

@@ -15,6 +15,7 @@ from posetask.errors import DownloadFailed, ModelCorrupt
 from posetask.models.catalogue import Catalogue, ModelSpec
 from posetask.models.download import fetch, storage_error
 from posetask.models.onnxfile import read_model
+from posetask.storage.durable import publish, write_durably
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the model's name, bytes so far, and the total if known."""
@@ -183,9 +184,9 @@ class Store:
             pin = Pin(
                 sha256, temporary.stat().st_size, url, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             )
-            self._write_pin(spec.name, pin)
+            write_durably(self._pin_path(spec.name), json.dumps(asdict(pin), indent=2).encode() + b"\n")
             temporary.chmod(0o644)
-            os.replace(temporary, path)
+            publish(temporary, path, overwrite=True)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):
@@ -223,11 +224,3 @@ class Store:
 
     def _pin_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
-
-    def _write_pin(self, name: str, pin: Pin) -> None:
-        temporary = self.folder / f".{name}.{os.getpid()}.json"
-        try:
-            temporary.write_text(json.dumps(asdict(pin), indent=2) + "\n", "utf-8")
-            os.replace(temporary, self._pin_path(name))
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -9,10 +9,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from posetask.errors import InvalidParameters
+from posetask.exports import FORMATS
 from posetask.media.encode import EncoderSettings
 from posetask.media.jpeg import WireCodec
-
-FORMATS = ("parquet", "coco", "mot", "jsonl")
 
 
 class RunOptions(BaseModel):

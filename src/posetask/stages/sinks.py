@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +15,7 @@ from posetask.media.manifest import MANIFEST, Manifest
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter
 from posetask.messages import FrameHeader, Image, SourceInfo
+from posetask.storage.durable import refuse_existing, storage_errors, write_durably
 from posetask.telemetry import Timings
 
 
@@ -99,7 +97,7 @@ class VideoSink:
         timings: Timings,
         resumable: bool = False,
     ) -> None:
-        refuse_existing(output, overwrite)
+        refuse_existing(output, overwrite=overwrite)
         self.output = output
         self.folder = stream_folder(output)
         if not resumable:
@@ -180,7 +178,7 @@ class ImageSink:
         self._names, self._overwrite, self._timings = names, overwrite, timings
         self._written: list[Path] = []
         if self._single:
-            refuse_existing(output, overwrite)
+            refuse_existing(output, overwrite=overwrite)
         elif output.is_dir() and not overwrite and any(output.iterdir()):
             raise OutputExists(
                 f"{output} is there already and not empty", hint="choose another -o, or pass --force"
@@ -192,10 +190,11 @@ class ImageSink:
             if self._single:
                 target = self.output
             else:
-                self.output.mkdir(parents=True, exist_ok=True)
+                with storage_errors(self.output):
+                    self.output.mkdir(parents=True, exist_ok=True)
                 known = header.index < len(self._names)
                 target = self.output / (self._names[header.index] if known else f"{header.index:06d}.jpg")
-            publish(target, lambda temporary: encode_image(image, target.suffix, temporary))
+            write_durably(target, encode_image(image, target.suffix))
             self._written.append(target)
 
     @property
@@ -228,35 +227,22 @@ def stream_folder(output: Path) -> Path:
     return output.with_suffix(".hls")
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Stop before any work is done.
+def encode_image(image: Image, suffix: str) -> bytes:
+    """Compress a picture as what ``suffix`` says, as JPEG where it says nothing known.
+
+    Args:
+        image: ``(h, w, 3)`` uint8, BGR.
+        suffix: Of :data:`IMAGE_SUFFIXES`.
 
     Raises:
-        OutputExists: It is there, and must not be replaced.
+        InvalidParameters: The format cannot hold such a picture.
     """
-    if path.exists() and not overwrite:
-        raise OutputExists(
-            f"{path} is there already", hint="choose another -o, or pass --force to replace it"
-        )
-
-
-def publish(target: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``target``, then put it in place in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def encode_image(image: Image, suffix: str, path: Path) -> None:
     suffix = suffix.lower() if suffix.lower() in IMAGE_SUFFIXES else ".jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in {".jpg", ".jpeg"} else []
     encoded, data = cv2.imencode(suffix, image, options)
     if not encoded:
-        raise InvalidParameters(f"cannot write {path.name} as {suffix}", hint="use .jpg or .png")
-    path.write_bytes(data.tobytes())
+        height, width = image.shape[:2]
+        raise InvalidParameters(
+            f"a picture of {width}x{height} cannot be written as {suffix}", hint="use .jpg or .png"
+        )
+    return data.tobytes()

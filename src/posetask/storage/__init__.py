@@ -1,1 +1,1 @@
-"""storage."""
+"""Floor 1: where results go. Files are published once, complete."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from posetask.errors import InvalidParameters, OutputError, OutputExists, StorageFull
+from posetask.errors import InvalidParameters
+from posetask.storage.durable import publish, refuse_existing, storage_errors, temporary_beside
 from posetask.synth.spec import WorldSpec
 from posetask.synth.truth import Truth
 from posetask.synth.truthfiles import write_coco, write_mot
@@ -78,28 +76,16 @@ def write_clip(
         )
     targets = [video, *(truth_paths(video) if truth else ())]
     for path in targets:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder", hint="choose another name for the output")
-        if path.exists() and not overwrite:
-            raise OutputExists(f"{path} is there already", hint="choose another output, or pass --force")
-    token = secrets.token_hex(4)
-    parts = [path.with_name(f".{path.name}.{token}.part") for path in targets]
+        refuse_existing(path, overwrite=overwrite)
+    parts = [temporary_beside(path) for path in targets]
     try:
-        truths = _encode(spec, parts[0], crf, on_frame)
-        if truth:
-            write_mot(parts[1], truths)
-            write_coco(parts[2], spec, truths)
+        with storage_errors(video):  # av's errors are OSErrors too
+            truths = _encode(spec, parts[0], crf, on_frame)
+            if truth:
+                write_mot(parts[1], truths)
+                write_coco(parts[2], spec, truths)
         for part, path in zip(parts, targets, strict=True):
-            part.replace(path)
-    except OSError as error:  # av's errors are OSErrors too
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                f"no space left for {video}", hint="free some, or choose another place"
-            ) from error
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise OutputError(
-            f"cannot write {video}: {why}", hint="check that the folder exists and is writable"
-        ) from error
+            publish(part, path, overwrite=overwrite)
     finally:
         for part in parts:
             with suppress(OSError):

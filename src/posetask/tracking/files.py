@@ -7,20 +7,18 @@ own type, so float32 detections stay float32.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from posetask.errors import InvalidParameters, OutputError, OutputExists, SourceNotFound, StorageFull
+from posetask.errors import InvalidParameters, OutputError, SourceNotFound
+from posetask.storage.durable import refuse_existing, writing_whole
 from posetask.tracking.measurements import COORDINATE_LIMIT
 from posetask.tracking.stream import MAX_FRAMES, DetectionStream, TrackStream
 
@@ -68,10 +66,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
     """
     if path.suffix.lower() not in TEXT | ARRAYS:
         raise InvalidParameters(f"{path} is of an unknown format of tracks", hint=_FORMATS)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder", hint="name a file in it")
-    if path.exists() and not force:
-        raise OutputExists(f"{path} is already there", hint="give --force to replace it")
+    refuse_existing(path, overwrite=force)
     if not path.parent.is_dir():
         raise OutputError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
 
@@ -88,7 +83,7 @@ def write_tracks(path: Path, tracks: TrackStream, *, force: bool = False) -> Non
         OutputError: The folder cannot be written.
     """
     check_output(path, force=force)
-    with _replacing(path) as file:
+    with writing_whole(path, overwrite=force) as file:
         if path.suffix.lower() in ARRAYS:
             np.savez_compressed(
                 file,
@@ -173,20 +168,3 @@ def _refuse(path: Path, bad: npt.NDArray[np.bool_], what: str, hint: str) -> Non
     if bad.any():
         row = int(np.flatnonzero(bad)[0]) + 1
         raise InvalidParameters(f"{path}: detection {row} has {what} ({int(bad.sum())} such)", hint=hint)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` once it is complete."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as file:
-            yield file
-        scratch.replace(path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind, hint = (StorageFull, "make room") if full else (OutputError, "check the rights of its folder")
-        raise kind(f"{path} cannot be written: {error.strerror or error}", hint=hint) from error
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)

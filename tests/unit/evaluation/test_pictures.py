@@ -65,7 +65,7 @@ def test_the_timeline_keeps_the_most_troubled(scores: Scores) -> None:
 def test_a_folder_that_cannot_be_made_is_said_so(scores: Scores, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="name a folder that can be written to"):
+    with pytest.raises(OutputError, match="check that the folder exists and is writable"):
         write_plots(scores, tmp_path / "file")
 
 

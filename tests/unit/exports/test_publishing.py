@@ -12,8 +12,9 @@ from typing import BinaryIO
 import pytest
 
 from posetask.errors import InvalidParameters, OutputError, OutputExists, StorageFull
-from posetask.exports import FORMATS, RunMetadata, check_targets, open_writers, publish, read_poses
+from posetask.exports import FORMATS, RunMetadata, check_targets, open_writers, read_poses
 from posetask.messages import Tracks
+from posetask.storage import durable
 
 MakeTracks = Callable[..., Tracks]
 SUFFIXES = {"parquet": ".parquet", "coco": ".coco.json", "mot": ".mot.txt", "jsonl": ".jsonl"}
@@ -184,10 +185,10 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     name: str,
     frames: int,
 ) -> None:
-    monkeypatch.setattr(publish, "open_temporary", full_disk)
+    monkeypatch.setattr(durable, "open_temporary", full_disk)
     crowd = make_tracks(0, 1 if frames == 1 else 200)
     run = [replace(crowd, header=replace(crowd.header, index=i)) for i in range(frames)]
-    with pytest.raises(StorageFull, match="no space left for") as caught:
+    with pytest.raises(StorageFull, match="no space left to write") as caught:
         write_all(tmp_path / "a", name, metadata, run)
     assert caught.value.retryable
     assert caught.value.hint
@@ -198,9 +199,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(
 def test_when_one_file_cannot_be_finished_none_is_published(
     tmp_path: Path, metadata: RunMetadata, make_tracks: MakeTracks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ordinary = publish.open_temporary
+    ordinary = durable.open_temporary
     monkeypatch.setattr(
-        publish,
+        durable,
         "open_temporary",
         lambda path: full_disk() if "mot" in path.name else ordinary(path),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import av
 import pytest
@@ -18,7 +16,6 @@ from hypothesis import strategies as st
 
 from posetask.errors import InvalidParameters, OutputError, OutputExists, StorageFull
 from posetask.media.chain import SegmentChain
-from posetask.media.durable import publish, storage_errors, write_durably
 from posetask.media.manifest import PLAYLIST, Manifest
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter
@@ -146,46 +143,6 @@ def test_no_space_is_storage_full_and_leaves_nothing(tmp_path: Path, kit: Simple
     )
     assert done.stdout.startswith(f"{StorageFull.exit_code} no space left to write {tmp_path / 'out.mp4'}")
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_every_kind_of_fullness_is_storage_full(tmp_path: Path, code: int) -> None:
-    with pytest.raises(StorageFull, match="no space left"), storage_errors(tmp_path / "x"):
-        raise OSError(code, os.strerror(code))
-
-
-class TestPublish:
-    """Of two writers exactly one wins."""
-
-    def test_an_output_that_appeared_meanwhile_is_kept(self, tmp_path: Path) -> None:
-        ours, target = tmp_path / ".ours", tmp_path / "out.mp4"
-        ours.write_text("ours")
-        target.write_text("theirs")
-        with pytest.raises(OutputExists):
-            publish(ours, target, overwrite=False)
-        assert (ours.read_text(), target.read_text()) == ("ours", "theirs")
-        publish(ours, target, overwrite=True)
-        assert target.read_text() == "ours"
-        assert not ours.exists()
-
-    def test_file_systems_without_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*_: Any) -> None:
-            raise PermissionError(errno.EPERM, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", refuse)
-        for text in ("first", "second"):
-            (tmp_path / f".{text}").write_text(text)
-        publish(tmp_path / ".first", tmp_path / "out.mp4", overwrite=False)
-        with pytest.raises(OutputExists):
-            publish(tmp_path / ".second", tmp_path / "out.mp4", overwrite=False)
-        assert (tmp_path / "out.mp4").read_text() == "first"
-
-    def test_a_failed_write_keeps_what_was_there(self, tmp_path: Path) -> None:
-        write_durably(tmp_path / "file", b"before")
-        with pytest.raises(TypeError):
-            write_durably(tmp_path / "file", "no bytes")  # type: ignore[arg-type]
-        assert (tmp_path / "file").read_bytes() == b"before"
-        assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 @given(
