@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from posetask.media.decode import VideoReader
 from posetask.media.encode import EncoderSettings
 from posetask.media.manifest import INIT
 from posetask.media.remux import remux
@@ -42,6 +43,7 @@ video.onended = () => report({
   left: pixel(video.videoWidth / 4, video.videoHeight / 2),
   right: pixel(video.videoWidth * 3 / 4, video.videoHeight / 2),
 });
+video.defaultPlaybackRate = video.playbackRate = RATE;
 SOURCE
 video.play().catch((error) => report({error: String(error)}));
 </script>"""
@@ -64,6 +66,11 @@ source.onsourceopen = async () => {
     source.endOfStream();
   } catch (error) { report({error: String(error)}); }
 };"""
+
+
+def page(source: str, rate: int = 1) -> str:
+    """The page that plays ``source``, ``rate`` times as fast."""
+    return MP4_PAGE.replace("SOURCE", source).replace("RATE", str(rate))
 
 
 def record(folder: Path, width: int, height: int, time_base: Fraction, pts: list[int]) -> None:
@@ -109,7 +116,7 @@ def test_chromium_plays_the_mp4_to_the_end_in_the_right_colours(
     assert (
         remux(folder, folder / "out.mp4", audio_from=tmp_path / "tone.mkv").audio == "transcoded opus to aac"
     )
-    report = watch(folder, MP4_PAGE.replace("SOURCE", FILE))
+    report = watch(folder, page(FILE))
     assert "error" not in report, report
     assert report["ended"]
     assert report["duration"] == pytest.approx(40 * step * float(time_base), abs=0.03)
@@ -127,9 +134,35 @@ def test_chromium_plays_the_segments_of_an_uneven_stream(tmp_path: Path, watch: 
     record(folder, 480, 270, Fraction(1, 1000), pts)
     init = (folder / INIT).read_bytes()
     at = init.index(b"avcC") + 5
-    page = MP4_PAGE.replace("SOURCE", SEGMENTS.replace("CODEC", f"avc1.{init[at : at + 3].hex()}"))
-    report = watch(folder, page)
+    codec = f"avc1.{init[at : at + 3].hex()}"
+    report = watch(folder, page(SEGMENTS.replace("CODEC", codec)))
     assert "error" not in report, report
     assert report["ended"]
     assert 36 <= report["frames"] <= 40  # a busy machine may skip a few
     assert report["duration"] == pytest.approx(1.6, abs=0.1)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "seconds", "rate"),
+    [
+        ("mmpose_demo.mp4", 1.0, 1),
+        ("store-aisle-detection_480x270.mp4", 67 / 15, 2),
+        ("one-by-one-person-detection.mp4", 139.4, 16),
+    ],
+)
+def test_chromium_plays_a_real_clip_to_the_end(
+    tmp_path: Path, watch: Watch, shared_data: Path, name: str, seconds: float, rate: int
+) -> None:
+    folder = tmp_path / "www"
+    reader = VideoReader(shared_data / "videos" / name)
+    writer = SegmentWriter(folder, reader.info, EncoderSettings(preset="ultrafast"))
+    for frame in reader:
+        writer.write(frame.image, frame.pts, frame.duration)
+    writer.close()
+    remux(folder, folder / "out.mp4")
+    report = watch(folder, page(FILE, rate))
+    assert "error" not in report, report
+    assert report["ended"]
+    assert report["time"] == pytest.approx(seconds, abs=0.1)
+    assert report["duration"] == pytest.approx(seconds, abs=0.01)
