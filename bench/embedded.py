@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import queue
-import resource
 import subprocess
 import sys
 import tempfile
@@ -124,10 +123,9 @@ def ours(clip: Path, detector: Path, pose: Path) -> tuple[float, posetask.Summar
             "--pose",
             str(pose),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         summary = posetask.Summary.model_validate_json(done.stdout)
-        return summary.seconds, summary, peak
+        return summary.seconds, summary, summary.peak_rss_mib or 0.0
 
 
 def rtmlib_python(install: bool) -> Path | None:

@@ -107,7 +107,7 @@ class NotAVideo(InputError):
 
 
 class FormatNotAllowed(InputError):
-    """A container that can name other files or hosts (playlists, concat lists, SDP)."""
+    """A container that can name other files or hosts (playlists, SDP), or one that is not read here."""
 
 
 class UnsupportedCodec(InputError):

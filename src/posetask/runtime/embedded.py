@@ -25,6 +25,7 @@ from posetask.stages.producer import RAW_FRAMES, ProducerParameters, ProducerSta
 from posetask.stages.rtmpose import RtmposeParameters, RtmposeStage
 from posetask.stages.sinks import PictureSink
 from posetask.stages.yolox import YoloxParameters, YoloxStage
+from posetask.telemetry import peak_rss_mib
 from posetask.transport import MemoryBus, Window
 
 CALLER = "caller"
@@ -237,6 +238,7 @@ class EmbeddedRun:
             interrupted=self._interrupted.is_set(),
             busy=self._context.timings.seconds(),
             cores=self._context.cores,
+            peak_rss_mib=peak_rss_mib(),
         )
 
 

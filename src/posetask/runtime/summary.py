@@ -44,3 +44,4 @@ class Summary(BaseModel):
     )
     busy: dict[str, float] = Field(description="seconds of work by step, summed over threads, largest first")
     cores: int
+    peak_rss_mib: float | None = Field(None, description="most memory this process has held")
