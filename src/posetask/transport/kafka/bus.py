@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from posetask.errors import FramesExpired, TopicLost
 from posetask.media.jpeg import WireCodec
+from posetask.transport.bus import Cancelled
 from posetask.transport.kafka.extent import read_bounds, read_extents, resume_index
 from posetask.transport.kafka.gate import Reclaimer, WindowGate
 from posetask.transport.kafka.groups import GroupWatch
@@ -25,6 +28,9 @@ from posetask.transport.kafka.writer import FrameCodec, KafkaWriter, already_end
 from posetask.transport.memory import Window
 
 logger = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 0.05
+"""Between two commits: a writer at its window waits for them."""
 
 
 class KafkaBus:
@@ -72,6 +78,7 @@ class KafkaBus:
         self._readers: list[KafkaReader] = []
         self._writers: list[KafkaWriter] = []
         self._watches: list[GroupWatch] = []
+        self._committer: threading.Thread | None = None
         self._admin = TopicAdmin(settings)
         self._admin.existing()
 
@@ -172,6 +179,9 @@ class KafkaBus:
         )
         readers.append(reader)
         self._readers.append(reader)
+        if self._committer is None:
+            self._committer = threading.Thread(target=self._tick, name=f"{self._run}-commits", daemon=True)
+            self._committer.start()
         return reader
 
     def cancel(self, cause: BaseException | None = None) -> None:
@@ -181,6 +191,8 @@ class KafkaBus:
     def close(self) -> None:
         """Free the clients; every thread that uses the bus must have ended. Commits nothing."""
         self._stop.set()
+        if self._committer is not None:
+            self._committer.join()
         for reader in self._readers:
             reader.close()
         for writer in self._writers:
@@ -256,6 +268,13 @@ class KafkaBus:
                 f"frame {min(start[p] for p in expired)} of {name} left the broker before it was read",
                 hint="the stage was away for longer than the topic's retention",
             )
+
+    def _tick(self) -> None:
+        with suppress(Cancelled):
+            while True:
+                self._stop.wait(COMMIT_SECONDS)
+                for reader in list(self._readers):
+                    reader.tick()
 
     def _safe_index(self) -> int | None:
         for writer in self._writers:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from posetask.errors import KafkaUnavailable, StreamBroken
 from posetask.messages.envelope import Headers
@@ -16,6 +17,8 @@ from posetask.messages.records import EndOfStream
 from posetask.messages.wire import decode, headline
 from posetask.transport.kafka.faults import AWAY, fault
 from posetask.transport.kafka.names import first_index
+from posetask.transport.kafka.patience import patiently
+from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.window import Places
 
 ANSWER_SECONDS = 15.0
@@ -78,19 +81,20 @@ def resume_index(
     return min([following, *needed]) if again else following
 
 
-def read_extents(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, Extent]:
+def read_extents(consumer: Consumer, topic: str, partitions: Sequence[int], stop: Stop) -> dict[int, Extent]:
     """Ask for the bounds of ``partitions`` and read the last record of each.
 
     Raises:
         PoseTaskError: The topic is gone, the brokers are away, or the record is not ours.
     """
-    bounds = read_bounds(consumer, topic, partitions)
+    bounds = read_bounds(consumer, topic, partitions, stop)
     filled = [p for p, (low, high) in bounds.items() if high > low]
     out = {p: Extent(*bound) for p, bound in bounds.items()}
     consumer.assign([TopicPartition(topic, p, bounds[p][1] - 1) for p in filled])
     deadline = time.monotonic() + ANSWER_SECONDS
     missing = set(filled)
     while missing:
+        stop.check()
         message = consumer.poll(0.5)
         if message is None or ((error := message.error()) is not None and error.name() in AWAY):
             if time.monotonic() > deadline:
@@ -108,24 +112,27 @@ def read_extents(consumer: Consumer, topic: str, partitions: Sequence[int]) -> d
     return out
 
 
-def read_bounds(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+def read_bounds(
+    consumer: Consumer, topic: str, partitions: Sequence[int], stop: Stop
+) -> dict[int, tuple[int, int]]:
     """Offsets of the first record and after the last one, by partition.
 
     Raises:
+        Cancelled: The run ended meanwhile.
         PoseTaskError: The topic is gone, or the brokers are away or deny it.
     """
-    out = {}
-    for p in partitions:
-        try:
-            found = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=ANSWER_SECONDS)
-        except KafkaException as error:
-            raise fault(error.args[0], f"asking for the bounds of {topic}") from error
+
+    def ask(partition: int) -> tuple[int, int]:
+        found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
         if found is None:
             raise KafkaUnavailable(
                 f"{topic} did not give its bounds within {ANSWER_SECONDS:.0f} s", hint="try again"
             )
-        out[p] = (int(found[0]), int(found[1]))
-    return out
+        return int(found[0]), int(found[1])
+
+    # The leader of a topic that was made this moment may not know it yet.
+    doing = f"asking for the bounds of {topic}"
+    return {p: patiently(partial(ask, p), doing, stop, ANSWER_SECONDS) for p in partitions}
 
 
 def _extent(message: Message, low: int, high: int) -> Extent:

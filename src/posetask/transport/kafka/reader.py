@@ -33,9 +33,6 @@ from posetask.transport.kafka.stopping import SLICE_SECONDS, Stop
 from posetask.transport.kafka.window import Place
 from posetask.transport.kafka.writer import FrameCodec
 
-COMMIT_SECONDS = 0.05
-"""Between two commits: a writer at its window waits for them."""
-
 OnExpired = Literal["fail", "await"]
 
 
@@ -76,7 +73,6 @@ class KafkaReader:
         self._places = {p: place for p, place in places.items() if place is not None}
         self._assigned = tuple(places)
         self._wanted = -1  # the index that the stage is done with
-        self._committed_at = 0.0
         self._seen: dict[int, int] = {}
         self._dirty = False
         self._failure: PoseTaskError | None = None
@@ -134,7 +130,6 @@ class KafkaReader:
                 return self._end()
             if taken is not None:
                 return self._open(taken[1])
-            self._commit_if_due()
             left = SLICE_SECONDS if deadline is None else deadline - time.monotonic()
             message = self._consumer.poll(max(0.0, min(SLICE_SECONDS, left)))
             if message is not None:
@@ -153,8 +148,6 @@ class KafkaReader:
             self._wanted = max(self._wanted, index)
         if self._sequencer.ended:
             self.settle()
-        else:
-            self._commit_if_due()
 
     def settle(self) -> None:
         """Commit now what may be committed, and wait for the broker's word.
@@ -297,12 +290,17 @@ class KafkaReader:
                     self._dirty = True
             return self._dirty
 
-    def _commit_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._committed_at >= COMMIT_SECONDS:
-            self._committed_at = now
+    def tick(self) -> None:
+        """Commit what may be committed by now; the bus calls it, as nobody may be getting.
+
+        A stage that waits for one of its inputs gets nothing from the others, and the writer of those may be
+        waiting for this very commit.
+        """
+        try:
             if self._advance():
                 self._send(wait=False)
+        except PoseTaskError as error:
+            self._failure = self._failure or error
 
     def _send(self, *, wait: bool) -> None:
         with self._lock:
