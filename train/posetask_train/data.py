@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
+from posetask.synth.spec import CameraMotion, Difficulty, Paths, WorldSpec
 from posetask.synth.truth import Truth
 from posetask.synth.world import World
 from posetask_train.sizes import DETECTOR_SIZE, POSE_SIZE
@@ -64,6 +64,7 @@ def world_of(plan: Plan, k: int, first: int = TRAIN_SEED) -> tuple[WorldSpec, li
         difficulty=Difficulty.HARD if hard else Difficulty.EASY,
         number_code=bool(rng.random() < 0.15),
         camera=CameraMotion.MOVING,
+        paths=Paths.FREE if hard else Paths.CROSSING,
         min_height=None if hard else float(rng.uniform(0.14, 0.32)),
         max_height=None if hard else float(rng.uniform(0.5, 1.05)),
     )

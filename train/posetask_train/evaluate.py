@@ -29,7 +29,7 @@ from posetask.evaluation import (
 from posetask.models import resolve_detector, resolve_pose
 from posetask.models.rtmpose import RtmposeEstimator
 from posetask.models.yolox import YoloxDetector
-from posetask.synth.spec import Difficulty, WorldSpec
+from posetask.synth.spec import Difficulty, Paths, WorldSpec
 from posetask.synth.truthfiles import write_coco
 from posetask.synth.uri import write as uri
 from posetask.synth.world import World
@@ -39,8 +39,16 @@ POSE_ABOVE = 0.3
 
 
 def easy_worlds(frames: int) -> list[WorldSpec]:
-    """Held worlds of at most six people."""
+    """Held worlds of at most six people who keep apart: the gated set."""
     return [WorldSpec(seed=9000 + k, people=3 + k % 4, frames=frames) for k in range(12)]
+
+
+def crossing_worlds(frames: int) -> list[WorldSpec]:
+    """The same, but people pass in front of each other."""
+    return [
+        spec.model_copy(update={"seed": spec.seed + 50, "paths": Paths.CROSSING})
+        for spec in easy_worlds(frames)
+    ]
 
 
 def hard_worlds(frames: int) -> list[WorldSpec]:
@@ -114,7 +122,7 @@ def main() -> None:
     parser.add_argument("--pose", default="demo")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--frames", type=int, default=150)
-    parser.add_argument("--only", choices=["easy", "hard"])
+    parser.add_argument("--only", choices=["easy", "crossing", "hard"])
     args = parser.parse_args()
     chain = Chain(
         YoloxDetector(resolve_detector(args.detector), sessions=1),
@@ -124,6 +132,8 @@ def main() -> None:
     out = {}
     if args.only in (None, "easy"):
         out["easy"] = evaluate(chain, easy_worlds(args.frames), ScoreOptions.easy(), console)
+    if args.only in (None, "crossing"):
+        out["crossing"] = evaluate(chain, crossing_worlds(args.frames), ScoreOptions.easy(), console)
     if args.only in (None, "hard"):
         out["hard"] = evaluate(chain, hard_worlds(args.frames), ScoreOptions(), console)
     if args.json:

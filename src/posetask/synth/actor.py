@@ -17,17 +17,25 @@ _TURN = 0.5  # seconds to face the new way
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The part of the floor that people use, in metres from the camera.
+    """The part of the floor that a person uses, in metres from the camera.
 
     Attributes:
         near: Closest distance.
         far: Farthest distance.
         slope: Half the width of the view, in metres, at a distance of one metre.
+        middle: Middle of the person's sector; -1 and 1 are the picture's edges.
+        reach: Half the sector's width, likewise; 1 is the whole view.
     """
 
     near: float
     far: float
     slope: float
+    middle: float = 0.0
+    reach: float = 1.0
+
+    def across(self, share: float, z: float) -> float:
+        """Metres to the right of the camera's axis at distance ``z``; ``share`` is -1 to 1 of the sector."""
+        return (self.middle + self.reach * share) * self.slope * z
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class Actor:
         self.build = Build.draw(rng)
         self.look = Look.draw(rng)
         z = self._depth()
-        x = float(rng.uniform(-0.85, 0.85)) * floor.slope * z
+        x = floor.across(float(rng.uniform(-0.85, 0.85)), z)
         self._scenes = [self._next(0.0, x, z, float(rng.uniform(-math.pi, math.pi)), None)]
         # Nobody starts at the beginning of an action.
         self._offset = float(rng.uniform(0, 2))
@@ -138,7 +146,11 @@ class Actor:
             goal_z = self._depth()
             reach = 1.25 if not outside and rng.random() < self._roam else 0.8
             side = float(rng.uniform(-1, 1)) if reach < 1 else float(rng.choice([-1.0, 1.0]))
-            goal_x = side * reach * self._floor.slope * goal_z
+            if reach > 1:  # out of the picture, by the nearer edge where the sector has one
+                side = side if self._floor.middle == 0 else math.copysign(1.0, self._floor.middle)
+                goal_x = side * reach * self._floor.slope * goal_z
+            else:
+                goal_x = self._floor.across(side * reach, goal_z)
             distance = math.hypot(goal_x - x, goal_z - z)
             if distance > 0.4:
                 length = min(distance / speed, 6.0) if not outside else distance / speed

@@ -32,6 +32,19 @@ class Place(StrEnum):
     CLUTTER = "clutter"
 
 
+class Paths(StrEnum):
+    """How people keep clear of each other.
+
+    ``apart``: each has a sector of the view, so that people are rarely in front of each other.
+    ``crossing``: each has a distance from the camera: people pass in front of each other, not through.
+    ``free``: anywhere.
+    """
+
+    APART = "apart"
+    CROSSING = "crossing"
+    FREE = "free"
+
+
 class WorldSpec(BaseModel):
     """A world. Frozen and hashable; equal specs give equal frames.
 
@@ -46,6 +59,7 @@ class WorldSpec(BaseModel):
         number_code: Burn the frame number into the pixels (:mod:`posetask.synth.framecode`).
         camera: See :class:`CameraMotion`.
         place: See :class:`Place`.
+        paths: See :class:`Paths`; None is ``apart`` in an easy world and ``free`` in a hard one.
         min_height: Height of a standing adult at the far end, as a fraction of the picture's height;
             None takes the difficulty's.
         max_height: The same at the near end.
@@ -63,8 +77,14 @@ class WorldSpec(BaseModel):
     number_code: bool = False
     camera: CameraMotion = CameraMotion.MOVING
     place: Place = Place.ANY
+    paths: Paths | None = None
     min_height: Annotated[float, Field(gt=0.01, le=2)] | None = None
     max_height: Annotated[float, Field(gt=0.01, le=2)] | None = None
+
+    @property
+    def ways(self) -> Paths:
+        """How people keep clear of each other, the default worked out."""
+        return self.paths or (Paths.FREE if self.difficulty is Difficulty.HARD else Paths.APART)
 
     @property
     def heights(self) -> tuple[float, float]:

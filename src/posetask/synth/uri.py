@@ -19,6 +19,7 @@ _NAMES = {
     "difficulty": "difficulty",
     "camera": "camera",
     "place": "place",
+    "paths": "paths",
     "min-height": "min_height",
     "max-height": "max_height",
 }
@@ -30,7 +31,8 @@ def parse(uri: str) -> WorldSpec:
     """Read a world from a URI. What is not said has its default.
 
     Keys: ``seed, people, frames, fps, size=WxH, difficulty=easy|hard, camera=still|moving,
-    place=any|room|street|park|clutter, min-height, max-height``; flags: ``hard, still, number-code``.
+    place=any|room|street|park|clutter, paths=apart|crossing|free, min-height, max-height``; flags:
+    ``hard, still, number-code``.
 
     Raises:
         InvalidParameters: Not such a URI, an unknown or repeated key, or a value out of bounds.

@@ -16,7 +16,7 @@ from posetask.synth.framecode import write_frame_number
 from posetask.synth.paint import Picture, capsules, fill, fixed, shadow, tone
 from posetask.synth.parts import Figure
 from posetask.synth.scenery import Thing, background
-from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
+from posetask.synth.spec import CameraMotion, Difficulty, Paths, WorldSpec
 from posetask.synth.truth import Truth
 
 __all__ = ["World", "WorldSpec"]
@@ -63,9 +63,12 @@ class World:
         lanes = chance.permutation(spec.people)
         for k in range(spec.people):
             floor = Floor(near, far, slope)
-            if not hard:  # each keeps to a depth of its own: people pass each other, not through each other
+            if spec.ways is Paths.CROSSING:
                 step = (far / near) ** (1 / spec.people)
                 floor = Floor(near * step ** int(lanes[k]), near * step ** (int(lanes[k]) + 0.85), slope)
+            elif spec.ways is Paths.APART:
+                sector = 1.8 / spec.people
+                floor = Floor(near, far, slope, -0.9 + sector * (int(lanes[k]) + 0.5), 0.42 * sector)
             rng = np.random.default_rng([spec.seed, 3, k])
             actor = Actor(rng, floor, roam=0.2 if hard else 0.1)
             self._actors.append(actor)
