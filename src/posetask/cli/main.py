@@ -10,31 +10,52 @@ import typer
 
 import posetask
 from posetask.cli.console import INTERRUPTED, out, show_error
-from posetask.cli.demo import demo
-from posetask.cli.doctor import doctor
-from posetask.cli.evaluate import evaluate
-from posetask.cli.models import app as models
-from posetask.cli.render import render
-from posetask.cli.run import run
-from posetask.cli.synth import synth
-from posetask.cli.track import track
+from posetask.cli.lazy import Verb, add_verbs, lazy_group
 from posetask.errors import PoseTaskError
+
+VERBS = {
+    "run": Verb(
+        "posetask.cli.run",
+        "run",
+        "Find, pose and track the people in IN; leave an annotated video and data.",
+    ),
+    "demo": Verb(
+        "posetask.cli.demo",
+        "demo",
+        "Render synthetic people, find, pose and track them with the bundled models, compare with the truth.",
+    ),
+    "render": Verb(
+        "posetask.cli.render", "render", "Draw POSES on VIDEO again: other options, no inference."
+    ),
+    "track": Verb(
+        "posetask.cli.track", "track", "Give detections identities with ByteTrack; no video is needed."
+    ),
+    "synth": Verb(
+        "posetask.cli.synth",
+        "synth",
+        "Render people who walk, run, wave, sit, squat and turn; leave the clip and what is true of it.",
+    ),
+    "eval": Verb(
+        "posetask.cli.evaluate",
+        "evaluate",
+        "Score people, poses and tracks against truth: AP, precision, recall, OKS-AP, MOTA, IDF1, HOTA.",
+    ),
+    "doctor": Verb(
+        "posetask.cli.doctor", "doctor", "Check this machine and say how to mend what is missing."
+    ),
+    "models": Verb("posetask.cli.models", "app", "List, fetch and verify models."),
+}
+"""The verbs by name, in the order of the help."""
 
 app = typer.Typer(
     name="posetask",
+    cls=lazy_group(VERBS),
     help="Videos in, tracked human poses out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(demo)
-app.command()(render)
-app.command()(track)
-app.command()(synth)
-app.command("eval")(evaluate)
-app.command()(doctor)
-app.add_typer(models, name="models", help="List, fetch and verify models.")
+add_verbs(app, VERBS)
 
 
 def _version(wanted: bool) -> None:

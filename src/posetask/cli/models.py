@@ -18,7 +18,7 @@ from posetask.errors import ModelCorrupt, ModelNotInstalled
 from posetask.models import Catalogue, DetectorSpec, Store, Verified
 from posetask.models.folder import Progress as Told
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="List, fetch and verify models.")
 
 Names = Annotated[list[str] | None, typer.Argument(help="names from the catalogue")]
 

@@ -8,20 +8,21 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
-
-import httpx
 
 from posetask.errors import DownloadFailed, ModelCorrupt, StorageFull
 from posetask.models.onnxfile import MAX_BYTES, inspect, read_model
 from posetask.storage.durable import is_full
+
+if TYPE_CHECKING:
+    import httpx
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes so far and the total, None where the server does not say."""
 
 _REDIRECTS = 5
 _CHUNK = 1 << 20
-_TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 
 
 def fetch(
@@ -105,9 +106,12 @@ def _allowed(url: str, allow_loopback_http: bool) -> bool:
 
 
 def _download(url: str, to: Path, progress: Progress | None, max_bytes: int, loopback: bool) -> None:
+    import httpx  # only here: it takes longer to load than the rest of this package
+
     headers = {"User-Agent": "posetask", "Accept-Encoding": "identity"}
+    timeout = httpx.Timeout(60.0, connect=15.0)
     try:
-        with httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client:
+        with httpx.Client(timeout=timeout, headers=headers, follow_redirects=False) as client:
             for _ in range(_REDIRECTS + 1):
                 if not _allowed(url, loopback):
                     raise DownloadFailed(f"{url} is not https, and nothing else is fetched")
