@@ -16,7 +16,7 @@ from rich.progress import Progress
 from posetask.cli.console import err, out
 from posetask.errors import InvalidParameters
 from posetask.synth.clip import write_clip
-from posetask.synth.spec import CameraMotion, Difficulty, Place, WorldSpec
+from posetask.synth.spec import CameraMotion, Difficulty, Paths, Place, WorldSpec
 
 
 def synth(
@@ -29,6 +29,9 @@ def synth(
     hard: Annotated[bool, typer.Option("--hard", help="small people, crowds, things in the way")] = False,
     still: Annotated[bool, typer.Option("--still", help="a camera on a tripod")] = False,
     place: Annotated[Place, typer.Option(help="where it happens")] = Place.ANY,
+    paths: Annotated[
+        Paths | None, typer.Option(help="how people keep clear of each other", show_default=False)
+    ] = None,
     number_code: Annotated[
         bool, typer.Option("--number-code", help="burn each frame's number into its pixels")
     ] = False,
@@ -52,6 +55,7 @@ def synth(
             difficulty=Difficulty.HARD if hard else Difficulty.EASY,
             camera=CameraMotion.STILL if still else CameraMotion.MOVING,
             place=place,
+            paths=paths,
             number_code=number_code,
         )
     except ValidationError as error:

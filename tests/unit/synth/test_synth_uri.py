@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posetask.errors import InvalidParameters
-from posetask.synth.spec import CameraMotion, Difficulty, Place, WorldSpec
+from posetask.synth.spec import CameraMotion, Difficulty, Paths, Place, WorldSpec
 from posetask.synth.uri import parse, write
 
 SPECS = st.builds(
@@ -24,6 +24,7 @@ SPECS = st.builds(
     number_code=st.booleans(),
     camera=st.sampled_from(CameraMotion),
     place=st.sampled_from(Place),
+    paths=st.none() | st.sampled_from(Paths),
     min_height=st.none() | st.floats(0.02, 2),
     max_height=st.none() | st.floats(0.02, 2),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posetask.synth.framecode import read_frame_number
-from posetask.synth.spec import CameraMotion, Difficulty, WorldSpec
+from posetask.synth.spec import CameraMotion, Difficulty, Paths, WorldSpec
 from posetask.synth.world import World
 
 SMALL = {"width": 320, "height": 180}
@@ -152,8 +152,20 @@ def test_easy_people_are_mostly_in_plain_sight() -> None:
             truth = world.frame(i)[1]
             clear += (truth.visibility >= 0.7).tolist()
             tall += (truth.boxes[:, 3] - truth.boxes[:, 1] >= 60).tolist()
-    assert np.mean(clear) > 0.6
-    assert np.mean(tall) > 0.8
+    assert np.mean(clear) > 0.85
+    assert np.mean(tall) > 0.9
+
+
+def test_paths_decide_how_much_people_hide_each_other() -> None:
+    shares = {}
+    for paths in (Paths.APART, Paths.CROSSING):
+        seen: list[float] = []
+        for seed in range(5):
+            world = World(WorldSpec(seed=seed, people=5, paths=paths, **SMALL))
+            for i in range(0, 150, 30):
+                seen += world.frame(i)[1].visibility.tolist()
+        shares[paths] = np.mean(np.array(seen) < 0.7)
+    assert shares[Paths.CROSSING] > 1.5 * shares[Paths.APART]
 
 
 def test_the_number_code_says_the_frame_number() -> None:
