@@ -8,7 +8,7 @@ from posetask.errors import InvalidParameters
 from posetask.media.encode import EncoderSettings
 from posetask.media.inputs import Source
 from posetask.messages import SourceInfo
-from posetask.stages.sinks import AudioSource, ImageSink, PictureSink, VideoSink
+from posetask.stages.sinks import ImageSink, PictureSink, VideoSink
 from posetask.telemetry import Timings
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v"})
@@ -57,7 +57,8 @@ def picture_sink(
         output,
         info,
         encoder,
-        audio=AudioSource(source.paths[0], start) if info.audio_codec else None,
+        audio=source.paths[0] if info.audio_codec else None,
+        rebase=start > 0,
         overwrite=overwrite,
         keep_stream=keep_stream,
         timings=timings,

@@ -59,14 +59,6 @@ class PictureSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AudioSource:
-    """Where the sound comes from, and from which second of the source on."""
-
-    path: Path
-    start: float = 0.0
-
-
 class VideoSink:
     """H.264 segments beside the output, a playable HLS stream meanwhile; remuxed into one MP4 at the end.
 
@@ -74,7 +66,8 @@ class VideoSink:
         output: The MP4.
         source: Size, time base and rates.
         settings: Of the encoder.
-        audio: None leaves sound out.
+        audio: The source, for its sound; None leaves it out.
+        rebase: Let the MP4 begin at zero whatever the first frame's time is, as for a part of a source.
         overwrite: Replace an existing output.
         keep_stream: Leave the segments and their playlist beside the MP4.
         timings: Books ``annotator.encode`` and ``annotator.remux``.
@@ -91,7 +84,8 @@ class VideoSink:
         source: SourceInfo,
         settings: EncoderSettings,
         *,
-        audio: AudioSource | None,
+        audio: Path | None,
+        rebase: bool = False,
         overwrite: bool,
         keep_stream: bool,
         timings: Timings,
@@ -107,7 +101,7 @@ class VideoSink:
         if resumable and (self.folder / MANIFEST).exists():
             self._manifest = Manifest.load(self.folder).intact(self.folder)
         if self._manifest is None:
-            self._writer = SegmentWriter(self.folder, source, settings)
+            self._writer = SegmentWriter(self.folder, source, settings, rebase=rebase)
         elif not self._manifest.finished:
             self._writer = SegmentWriter.resume(self.folder)
         self._audio, self._overwrite, self._timings = audio, overwrite, timings
@@ -144,8 +138,7 @@ class VideoSink:
             report = remux(
                 self.folder,
                 self.output,
-                audio_from=self._audio.path if self._audio else None,
-                audio_start=self._audio.start if self._audio else 0.0,
+                audio_from=self._audio,
                 overwrite=self._overwrite,
             )
         if not self._keep:

@@ -100,6 +100,10 @@ def test_a_part_of_the_source(
     summary = go(red_clip, tmp_path / "out.mp4", tiny_models, **options)
     assert summary.frames_annotated == frames == frames_in(tmp_path / "out.mp4")
     assert summary.warnings == []
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert float(next(made.decode(video=0)).time or 0) == 0, "the part begins at once"
+        sound = made.streams.audio[0]
+        assert float((sound.duration or 0) * (sound.time_base or 0)) == pytest.approx(frames / 25, abs=0.06)
 
 
 def test_the_wire_codec_is_what_every_stage_sees(red_clip: Path, tiny_models: Models) -> None:
