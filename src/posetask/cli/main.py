@@ -35,6 +35,7 @@ VERBS = {
         "synth",
         "Render people who walk, run, wave, sit, squat and turn; leave the clip and what is true of it.",
     ),
+    "stage": Verb("posetask.cli.stage", "stage", "Run one stage of one run over Kafka, as a Job's pod does."),
     "eval": Verb(
         "posetask.cli.evaluate",
         "evaluate",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
 from posetask.cli.console import INTERRUPTED, err, out, show_error
 from posetask.cli.progress import reporter
 from posetask.cli.report import show_summary
-from posetask.errors import InvalidParameters, PoseTaskError
+from posetask.errors import InvalidParameters, NotAvailable, PoseTaskError
 from posetask.exports import FORMATS
 from posetask.media.inputs import Source, resolve
 from posetask.runtime.embedded import EmbeddedRun
@@ -64,6 +65,10 @@ def run(
     ] = 30,
     mot20: Annotated[bool, typer.Option("--mot20", help="ByteTrack: do not weigh matches by score")] = False,
     frame_rate: Annotated[float, typer.Option(help="of a sequence of images")] = 25.0,
+    kafka: Annotated[
+        str | None,
+        typer.Option(metavar="BROKER", help="five processes over this Kafka, host:port (POSETASK_KAFKA_*)"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Find, pose and track the people in IN; leave an annotated video and data."""
@@ -100,7 +105,7 @@ def run(
     code = 0
     for one, target in zip(sources, outputs, strict=True):
         try:
-            summary = run_one(one, target, options)
+            summary = run_one(one, target, options, kafka)
         except PoseTaskError as error:
             failed = show_error(error, as_json=as_json)
             code = code or failed
@@ -138,13 +143,23 @@ def plan_outputs(sources: list[Source], output: Path | None) -> list[Path]:
     return targets
 
 
-def run_one(source: Source, output: Path, options: RunOptions) -> Summary:
+def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None = None) -> Summary:
     """Work one source, with progress on standard error; Ctrl-C ends it early, a second one at once.
+
+    Args:
+        source: What to work on.
+        output: Where the result goes.
+        options: Of the run.
+        kafka: Bootstrap servers, for a run over Kafka; None keeps it all in this process.
 
     Raises:
         PoseTaskError: The run failed; nothing was published.
     """
-    running = EmbeddedRun(source, output, options)
+    running: _Running
+    if kafka is None:
+        running = EmbeddedRun(source, output, options)
+    else:
+        running = _distributed(source, output, options, kafka)
     total = running.frames_expected
     with _interruptible(running), reporter(err, source.name, total) as progress:
         running.start()
@@ -153,8 +168,36 @@ def run_one(source: Source, output: Path, options: RunOptions) -> Summary:
         return summary
 
 
+class _Running(Protocol):
+    """A run of either kind."""
+
+    @property
+    def frames_expected(self) -> int | None: ...
+
+    @property
+    def annotated(self) -> tuple[int, int]: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> Summary | None: ...
+
+
+def _distributed(source: Source, output: Path, options: RunOptions, kafka: str) -> _Running:
+    try:
+        from posetask.runtime.distributed import DistributedRun
+        from posetask.transport.kafka.settings import KafkaSettings
+    except ModuleNotFoundError as error:
+        raise NotAvailable(f"{error.name} is not installed", hint="install posetask[kafka]") from None
+    settings = KafkaSettings.from_environment({**os.environ, "POSETASK_KAFKA": kafka})
+    return DistributedRun(source, output, options, settings)
+
+
 @contextmanager
-def _interruptible(running: EmbeddedRun) -> Iterator[None]:
+def _interruptible(running: _Running) -> Iterator[None]:
     asked = 0
 
     def ask(number: int, frame: object) -> None:

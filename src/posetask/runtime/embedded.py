@@ -155,14 +155,7 @@ class EmbeddedRun:
     @property
     def frames_expected(self) -> int | None:
         """How many frames there will be, as far as the container's claims go; None if unknown."""
-        o, total = self.options, self.info.frames_declared
-        if total is not None and self.info.frame_rate:
-            total = max(0, total - round(o.start * self.info.frame_rate))
-            if o.duration is not None:
-                total = min(total, round(o.duration * self.info.frame_rate))
-        if o.max_frames is not None:
-            total = o.max_frames if total is None else min(total, o.max_frames)
-        return total
+        return self.options.frames_expected(self.info)
 
     @property
     def annotated(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from posetask.errors import InvalidParameters
 from posetask.exports import FORMATS
 from posetask.media.encode import EncoderSettings
 from posetask.media.jpeg import WireCodec
+from posetask.messages import SourceInfo
 
 
 class RunOptions(BaseModel):
@@ -88,6 +89,17 @@ class RunOptions(BaseModel):
             raise InvalidParameters(
                 "; ".join(problems), hint="posetask run --help lists the options and their bounds"
             ) from None
+
+    def frames_expected(self, info: SourceInfo) -> int | None:
+        """How many frames a run of this source will have, by the container's claims; None if unknown."""
+        total = info.frames_declared
+        if total is not None and info.frame_rate:
+            total = max(0, total - round(self.start * info.frame_rate))
+            if self.duration is not None:
+                total = min(total, round(self.duration * info.frame_rate))
+        if self.max_frames is not None:
+            total = self.max_frames if total is None else min(total, self.max_frames)
+        return total
 
     @property
     def detector_name(self) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -130,6 +130,13 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
             self.exported = self._exports.close(end.frames)
         self._finished = True
         return ()
+
+    def facts(self) -> dict[str, Any]:
+        """Counts, and at the end what was written."""
+        out: dict[str, Any] = asdict(self.counts)
+        if self.pictures is not None:
+            out |= {"output": str(self.pictures.path), "audio": self.pictures.audio}
+        return out | {"exports": {name: str(path) for name, path in self.exported.items()}}
 
     def close(self) -> None:
         """Without a clean end nothing is published."""

@@ -157,6 +157,13 @@ class Stage(ABC, Generic[P]):
         """
         return None
 
+    def facts(self) -> dict[str, Any]:
+        """What the stage says of the run so far, for status and progress; values that JSON knows.
+
+        ``model`` is understood everywhere: a mapping with ``name``, ``sha256`` and ``provider``.
+        """
+        return {}
+
     def close(self) -> None:
         """Free everything; called on success and on failure alike."""
         return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -84,6 +84,10 @@ class ProducerStage(Source[ProducerParameters]):
     def report(self) -> DecodeReport:
         """What decoding came to."""
         return replace(self._reader.report)
+
+    def facts(self) -> dict[str, Any]:
+        """What decoding came to so far."""
+        return {"decode": asdict(self._reader.report)}
 
     def stop(self) -> None:
         """End the stream after the current frame; safe from any thread."""

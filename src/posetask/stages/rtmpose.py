@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,7 @@ from posetask.models.rtmpose import RtmposeEstimator
 from posetask.models.store import resolve_pose
 from posetask.stages.base import Batching, Stage, StageParameters
 from posetask.stages.producer import RAW_FRAMES
-from posetask.stages.yolox import YOLOX, batching_for
+from posetask.stages.yolox import YOLOX, batching_for, model_facts
 
 RTMPOSE = "rtmpose"
 
@@ -79,6 +79,10 @@ class RtmposeStage(Stage[RtmposeParameters]):
     def empty(self, inputs: tuple[Frame, Detections]) -> Poses:
         """People keep their boxes in a frame that the estimator cannot survive."""
         return Poses.without_keypoints(inputs[1], self.estimator.keypoints)
+
+    def facts(self) -> dict[str, Any]:
+        """The model."""
+        return {"model": model_facts(self.estimator.info)} if hasattr(self, "estimator") else {}
 
     def close(self) -> None:
         """Free the sessions."""

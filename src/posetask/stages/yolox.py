@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from posetask.messages import Detections, Frame
+from posetask.models.session import LoadedModel
 from posetask.models.store import resolve_detector
 from posetask.models.yolox import YoloxDetector
 from posetask.stages.base import Batching, Stage, StageParameters
@@ -76,10 +77,19 @@ class YoloxStage(Stage[YoloxParameters]):
         """Nobody is found in a frame that the detector cannot survive."""
         return Detections.empty(inputs[0].header)
 
+    def facts(self) -> dict[str, Any]:
+        """The model."""
+        return {"model": model_facts(self.detector.info)} if hasattr(self, "detector") else {}
+
     def close(self) -> None:
         """Free the sessions."""
         if hasattr(self, "detector"):
             self.detector.close()
+
+
+def model_facts(model: LoadedModel) -> dict[str, Any]:
+    """A model as :meth:`posetask.stages.base.Stage.facts` gives it."""
+    return {"name": model.name, "sha256": model.sha256, "provider": model.provider}
 
 
 def batching_for(on_gpu: bool, cores: int) -> Batching:

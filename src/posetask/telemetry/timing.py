@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Timings:
     """Thread-safe sums of busy seconds, keyed ``stage.step`` (``yolox.infer``, ``annotator.encode``).
+
+    Args:
+        observe: Told every step and its seconds, from whichever thread did the work.
 
     >>> timings = Timings()
     >>> timings.add("yolox.infer", 0.25)
@@ -18,7 +21,8 @@ class Timings:
     {'yolox.infer': 0.5}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[str, float], None] | None = None) -> None:
+        self._observe = observe
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
 
@@ -26,6 +30,8 @@ class Timings:
         """Add ``seconds`` of work to ``step``."""
         with self._lock:
             self._seconds[step] = self._seconds.get(step, 0.0) + seconds
+        if self._observe is not None:
+            self._observe(step, seconds)
 
     @contextmanager
     def measure(self, step: str) -> Iterator[None]:

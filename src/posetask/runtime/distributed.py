@@ -1,0 +1,321 @@
+"""A run over Kafka on this machine: five processes, one broker, the files of the embedded run."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from posetask.errors import InvalidParameters, KafkaUnavailable, PoseTaskError
+from posetask.exports import RunMetadata, check_targets
+from posetask.media.inputs import Source, open_source
+from posetask.models.store import resolve_detector, resolve_pose
+from posetask.runtime.children import Child, end_all
+from posetask.runtime.options import RunOptions
+from posetask.runtime.outputs import check_output
+from posetask.runtime.reports import StageReport
+from posetask.runtime.stagefactory import OWNER, RESULT, STAGES, release, sweep
+from posetask.runtime.stagespec import StageProcessSpec
+from posetask.runtime.summary import ModelUse, Summary
+from posetask.stages.bytetrack import BYTETRACK
+from posetask.stages.producer import RAW_FRAMES
+from posetask.stages.rtmpose import RTMPOSE
+from posetask.stages.sinks import stream_folder
+from posetask.stages.yolox import YOLOX
+from posetask.storage.durable import refuse_existing
+from posetask.telemetry import available_cores
+from posetask.transport import Cancelled
+from posetask.transport.kafka.names import group_name, run_id, topic_name
+from posetask.transport.kafka.progress import ProgressReader, forget, make_progress_topic
+from posetask.transport.kafka.settings import KafkaSettings
+from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, raw_config, result_config
+
+logger = logging.getLogger(__name__)
+
+NAMES = tuple(module.__name__.rpartition(".")[2] for module in STAGES)
+KEEP_SECONDS = 7 * 24 * 3600
+_POLL_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 5.0
+_GRACE_SECONDS = 10.0
+
+
+class DistributedRun:
+    """One video, worked by five processes of this machine over a Kafka broker.
+
+    What can be refused without the broker is refused here; topics are made by :meth:`start` and are gone,
+    confirmed, when :meth:`wait` returns.
+
+    Args:
+        source: One of :func:`posetask.media.inputs.resolve`'s; a video.
+        output: The MP4; data files stand beside it.
+        options: As of the embedded run.
+        settings: How to reach the brokers.
+        environment: Variables for the processes, which say the same as ``settings``.
+
+    Raises:
+        PoseTaskError: The source, a model, an option or the output is refused.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        output: Path,
+        options: RunOptions,
+        settings: KafkaSettings,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        if source.kind != "video":
+            raise InvalidParameters("images are not run over Kafka", hint="leave --kafka away")
+        self.source, self.output, self.options, self._settings = source, output, options, settings
+        o = options
+        with open_source(
+            source, start=o.start, duration=o.duration, max_frames=o.max_frames, frame_rate=o.frame_rate
+        ) as opened:
+            self.info = opened.info
+        detector, pose = resolve_detector(o.detector_name), resolve_pose(o.pose_name)
+        check_output(output, source)
+        self._targets = check_targets(output.with_suffix(""), o.formats, overwrite=o.force)
+        if o.video:
+            refuse_existing(output, overwrite=o.force)
+        self._metadata = RunMetadata(
+            source=source.name,
+            width=self.info.width,
+            height=self.info.height,
+            frame_rate=self.info.frame_rate,
+            detector=detector.spec.name,
+            detector_sha256=detector.sha256 or "",
+            pose=pose.spec.name,
+            pose_sha256=pose.sha256 or "",
+        )
+        self.run = run_id(
+            re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-") or "run", uuid.uuid4().hex
+        )
+        self._environment = {"POSETASK_KAFKA": settings.bootstrap, **(environment or {})}
+        self._folder = Path(tempfile.mkdtemp(prefix="posetask-run-"))
+        self.children = {name: Child(self._spec(name), self._folder, self._environment) for name in NAMES}
+        self._reports: dict[str, StageReport] = {}
+        self._given_up: dict[tuple[str, str], int] = {}
+        self._interrupted, self._cancelled = threading.Event(), threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._supervise, name="supervisor")
+        self._began = self._seconds = 0.0
+
+    def start(self) -> None:
+        """Make the topics and start everything; returns when the processes are started.
+
+        Raises:
+            PoseTaskError: The brokers are away or refuse; nothing is left behind.
+        """
+        self._began = time.perf_counter()
+        admin = TopicAdmin(self._settings)
+        try:
+            make_progress_topic(admin)
+            raw = raw_config(message_bytes=self._settings.message_bytes)
+            kept = result_config(keep_seconds=KEEP_SECONDS, message_bytes=self._settings.message_bytes)
+            admin.create(
+                [
+                    TopicSpec(topic_name(RAW_FRAMES, self.run), 1, raw),
+                    *(TopicSpec(topic_name(t, self.run), 1, kept) for t in (YOLOX, RTMPOSE, BYTETRACK)),
+                ]
+            )
+            self._progress = ProgressReader(self._settings, self.run)
+        except KafkaUnavailable:
+            self._clean_up_here()
+            raise
+        except BaseException:
+            self._clean_up()
+            raise
+        for child in self.children.values():
+            child.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End early: what is under way is finished, and everything written is whole and valid."""
+        self._interrupted.set()
+
+    def cancel(self) -> None:
+        """Give up at once: nothing is published."""
+        self._cancelled.set()
+
+    @property
+    def frames_expected(self) -> int | None:
+        """How many frames there will be, as far as the container's claims go; None if unknown."""
+        return self.options.frames_expected(self.info)
+
+    @property
+    def annotated(self) -> tuple[int, int]:
+        """Frames done so far, and the most people seen in one."""
+        report = self._reports.get("annotator")
+        return (report.frames, int(report.facts.get("people", 0))) if report is not None else (0, 0)
+
+    def wait(self, timeout: float | None = None) -> Summary | None:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            What it came to, or None where the time passed.
+
+        Raises:
+            PoseTaskError: The first failure of any stage that starting anew could not mend.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            return None
+        if self._failure is not None:
+            raise self._failure
+        return self._summary
+
+    def _spec(self, name: str) -> StageProcessSpec:
+        o = self.options
+        parameters: dict[str, dict[str, Any]] = {
+            "producer": {"every_n": o.every_n},
+            "yolox": {"model": o.detector_name},
+            "rtmpose": {"model": o.pose_name},
+            "bytetrack": o.model_dump(
+                include={"track_thresh", "match_thresh", "track_buffer", "mot20", "every_n"}
+            ),
+            "annotator": o.model_dump(include={"boxes", "frame_counter", "strict"}),
+        }
+        common = StageProcessSpec(
+            run=self.run,
+            stage=name,
+            parameters=parameters[name],
+            device=o.device,
+            wire_codec=o.wire_codec or "jpeg:90",
+            encoder=o.encoder,
+        )
+        if name not in ("producer", "annotator"):
+            return common
+        reading = StageProcessSpec(
+            **common.model_dump(exclude={"source"}), source=str(self.source.paths[0].absolute())
+        )
+        reading = reading.model_copy(update=o.model_dump(include={"start", "duration", "max_frames"}))
+        if name == "producer":
+            return reading
+        written = {"output": self.output.absolute(), "metadata": self._metadata}
+        return reading.model_copy(update={**written, **o.model_dump(include={"formats", "video", "force"})})
+
+    def _supervise(self) -> None:
+        try:
+            self._watch()
+            self._seconds = time.perf_counter() - self._began
+            self._hear_last_words()
+            self._summary = self._summarise()
+        except BaseException as error:
+            self._failure = error
+        finally:
+            end_all(list(self.children.values()), _GRACE_SECONDS)
+            self._progress.close()
+            self._clean_up()
+
+    def _watch(self) -> None:
+        asked = 0.0
+        while not all(child.done for child in self.children.values()):
+            self._listen(_POLL_SECONDS)
+            if self._cancelled.is_set():
+                raise Cancelled("cancelled by the caller")
+            for child in self.children.values():
+                failure = child.failure()
+                if failure is not None:
+                    raise failure
+                if child.pid is None and not child.done:
+                    logger.warning("stage %s died, starting it anew", child.name)
+                    report = self._reports.get(child.name)
+                    child.start(report.frames if report is not None else 0)
+            if self._interrupted.is_set() and time.monotonic() - asked > 1.0 and self._decoding:
+                asked = time.monotonic()
+                self.children["producer"].send(signal.SIGINT)
+
+    @property
+    def _decoding(self) -> bool:
+        """A process that is not up yet would not know what to do with a signal."""
+        report = self._reports.get("producer")
+        return report is not None and report.state == "running"
+
+    def _listen(self, seconds: float) -> None:
+        for word in self._progress.poll(seconds):
+            with suppress(ValidationError):  # another version's
+                report = StageReport.model_validate_json(word.value or b"")
+                self._reports[word.stage] = report
+                self._given_up[word.stage, report.instance] = report.quarantined
+
+    def _hear_last_words(self) -> None:
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while time.monotonic() < deadline and not all(
+            (report := self._reports.get(name)) is not None and report.state == "done" for name in NAMES
+        ):
+            self._listen(_POLL_SECONDS)
+        with suppress(OSError, ValidationError):
+            said = (stream_folder(self.output) / RESULT).read_bytes()
+            self._reports["annotator"] = StageReport.model_validate_json(said)
+
+    def _summarise(self) -> Summary:
+        facts = {name: report.facts for name, report in self._reports.items()}
+        counts, decode = facts.get("annotator", {}), facts.get("producer", {}).get("decode", {})
+        busy: dict[str, float] = {}
+        for report in self._reports.values():
+            busy |= report.busy
+        models = {"detector": facts.get("yolox", {}), "pose": facts.get("rtmpose", {})}
+        given_up = sum(self._given_up.values())
+        frames = int(counts.get("frames", 0))
+        warnings = list(decode.get("problems", []))
+        if given_up:
+            warnings.append(f"{given_up} frames were given up after repeated crashes, and stand empty")
+        return Summary(
+            source=self.source.name,
+            output=self.output if self.options.video else None,
+            exports=self._targets,
+            frames_declared=self.info.frames_declared,
+            frames_decoded=int(decode.get("frames_decoded", frames)),
+            frames_annotated=frames,
+            people=int(counts.get("people", 0)),
+            people_per_frame=round(counts.get("people_sum", 0) / frames, 3) if frames else 0.0,
+            tracks=int(counts.get("tracks", 0)),
+            seconds=self._seconds,
+            fps=frames / self._seconds if self._seconds else 0.0,
+            audio=str(counts.get("audio", "")),
+            models={name: ModelUse(**said["model"]) for name, said in models.items() if "model" in said},
+            warnings=warnings,
+            interrupted=self._interrupted.is_set(),
+            busy=dict(sorted(busy.items(), key=lambda item: -item[1])),
+            cores=available_cores(),
+        )
+
+    def _clean_up(self) -> None:
+        """Leave nothing but the result: every step is tried, and what failed is said, not raised."""
+        admin = TopicAdmin(self._settings)
+        topics = [topic_name(topic, self.run) for topic in (RAW_FRAMES, YOLOX, RTMPOSE, BYTETRACK)]
+        groups = [group_name(stage, self.run) for stage in NAMES[1:]]
+        steps: list[Callable[[], None]] = [
+            lambda: admin.delete(topics),
+            lambda: admin.delete_groups(groups),
+            lambda: forget(self._settings, self.run, NAMES),
+        ]
+        for step in steps:
+            try:
+                step()
+            except PoseTaskError as error:
+                logger.warning("run %s is not cleaned up: %s", self.run, error)
+        self._clean_up_here()
+
+    def _clean_up_here(self) -> None:
+        if self.options.keep_stream and self._failure is None:
+            for name in (OWNER, RESULT):
+                (stream_folder(self.output) / name).unlink(missing_ok=True)
+        else:
+            release(self.output, self.run)
+        sweep([self.output, *self._targets.values()])
+        shutil.rmtree(self._folder, ignore_errors=True)

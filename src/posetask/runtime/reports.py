@@ -1,0 +1,58 @@
+"""What a stage's process says of itself: on ``posetask_progress``, at ``/status``, and as its last word."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from posetask.errors import PoseTaskError
+
+State = Literal["starting", "running", "done", "stopped", "failed"]
+
+
+class Failure(BaseModel):
+    """An error of the tree, as data; one line of JSON as a termination message."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str = Field(description="CamelCase, as in a condition")
+    message: str
+    hint: str = ""
+    retryable: bool = False
+    exit_code: int = 1
+
+    @classmethod
+    def of(cls, error: PoseTaskError) -> Self:
+        """From the error.
+
+        >>> from posetask.errors import TopicLost
+        >>> Failure.of(TopicLost("it is gone", hint="submit again")).model_dump_json(exclude={"hint"})
+        '{"reason":"TopicLost","message":"it is gone","retryable":false,"exit_code":26}'
+        """
+        return cls(
+            reason=error.reason,
+            message=error.message,
+            hint=error.hint,
+            retryable=error.retryable,
+            exit_code=error.exit_code,
+        )
+
+
+class StageReport(BaseModel):
+    """How far one stage of one run is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    stage: str
+    instance: str = Field(description="of the process: a new one for every start")
+    state: State
+    frames: int = Field(0, description="done, by earlier processes too")
+    quarantined: int = Field(0, description="frames that this process gave up")
+    starts: int = Field(1, description="how often a process began at the place where this one did")
+    lag: dict[str, int] = Field(default_factory=dict, description="records that wait, by input")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the stage itself says")
+    busy: dict[str, float] = Field(default_factory=dict, description="seconds of work by step")
+    cores: int = 1
+    error: Failure | None = None
