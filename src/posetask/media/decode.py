@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -20,7 +18,8 @@ from posetask.media.frames import DecodedFrame, check_range
 from posetask.media.limits import MediaLimits
 from posetask.media.probe import describe
 from posetask.media.pump import Pump
-from posetask.messages import DecodeReport, SourceInfo
+from posetask.media.reader import FrameReader
+from posetask.messages import DecodeReport
 from posetask.telemetry import available_cores
 
 _MOST_THREADS = 16
@@ -30,7 +29,7 @@ _SEEK_BACK = (1, 8, 64)  # seconds before the wanted time; streams without an in
 __all__ = ["DecodedFrame", "VideoReader"]
 
 
-class VideoReader:
+class VideoReader(FrameReader):
     """Iterates over the frames of a video file.
 
     Everything that can be refused is refused by the constructor, which decodes the first frame; damage is
@@ -68,6 +67,7 @@ class VideoReader:
         duration: float | None = None,
         max_frames: int | None = None,
     ) -> None:
+        super().__init__()
         check_range(start, duration, max_frames)
         if threads is not None and threads < 1:
             raise InvalidParameters(f"threads is {threads}, at least 1 is needed")
@@ -77,36 +77,14 @@ class VideoReader:
         self._start = start
         self._duration = duration
         self._max_frames = max_frames
-        self._stopped = threading.Event()
         self._pump, self._frames = self._begin()
-        self.info: SourceInfo
         self.report = DecodeReport(frames_declared=self.info.frames_declared)
         self._iterator = self._run()
 
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[DecodedFrame]:
-        return self
-
-    def __next__(self) -> DecodedFrame:
-        return next(self._iterator)
-
-    def stop(self) -> None:
-        """End the iteration before its next frame; safe from any thread and from a signal handler."""
-        self._stopped.set()
-
     def close(self) -> None:
-        """Release the file; the iteration, if it has not ended, ends here. For the iterating thread."""
-        self._iterator.close()
+        """End the iteration, if it has not ended, and release the file. For the iterating thread."""
+        super().close()
         self._pump.close()
-        if not self.report.frames_decoded:  # never begun
-            self.report.stopped_early = True
 
     def _begin(self) -> tuple[Pump, Iterator[av.VideoFrame]]:
         """Open, and decode the first frame that is wanted; again with one thread if it meets damage."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import av
@@ -19,6 +17,7 @@ from posetask.media.colour import Converter
 from posetask.media.frames import DecodedFrame, check_range
 from posetask.media.headers import ImageHeader, read_header
 from posetask.media.limits import MediaLimits
+from posetask.media.reader import FrameReader
 from posetask.media.sniff import check_regular, refusal, sniff
 from posetask.messages import DecodeReport, Image, SourceInfo
 
@@ -38,7 +37,7 @@ class _Decoded(NamedTuple):
     problem: str
 
 
-class ImageReader:
+class ImageReader(FrameReader):
     """Iterates over still images as if they were the frames of a video.
 
     The constructor reads every header and decodes the first image. Alpha is ignored, palettes are resolved,
@@ -74,6 +73,7 @@ class ImageReader:
         duration: float | None = None,
         max_frames: int | None = None,
     ) -> None:
+        super().__init__()
         check_range(start, duration, max_frames)
         if not 0 < frame_rate <= _FASTEST:
             raise InvalidParameters(f"frame_rate is {frame_rate}", hint=f"above 0, at most {_FASTEST}")
@@ -95,7 +95,6 @@ class ImageReader:
                 hint="give a smaller start",
             )
         self._max_frames = max_frames
-        self._stopped = threading.Event()
         self.report = DecodeReport(frames_declared=len(paths))
         self._problems: dict[str, int] = {}
         self._frames = self._decode_all()
@@ -106,30 +105,6 @@ class ImageReader:
             )
         self.info = self._describe(str(paths[0] if len(paths) == 1 else paths[0].parent), self._next)
         self._iterator = self._run()
-
-    def __enter__(self) -> ImageReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[DecodedFrame]:
-        return self
-
-    def __next__(self) -> DecodedFrame:
-        return next(self._iterator)
-
-    def stop(self) -> None:
-        """End the iteration before its next image; safe from any thread and from a signal handler."""
-        self._stopped.set()
-
-    def close(self) -> None:
-        """End the iteration, if it has not ended. For the iterating thread."""
-        self._iterator.close()
-        if not self.report.frames_decoded:  # never begun
-            self.report.stopped_early = True
 
     def _list(self, path: Path) -> _Listed:
         content = sniff(path)

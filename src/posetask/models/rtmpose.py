@@ -17,7 +17,7 @@ import numpy.typing as npt
 from posetask.errors import ModelContract
 from posetask.models.catalogue import PoseSpec
 from posetask.models.imageops import Doubles, Floats, Image, Normaliser, Spares, crop_matrix, crop_scale
-from posetask.models.session import LoadedModel, SessionPool
+from posetask.models.pooled import PooledModel
 from posetask.models.store import ResolvedModel
 from posetask.models.yolox import checked
 from posetask.telemetry import Timings
@@ -33,7 +33,7 @@ _SMALLEST, _LARGEST = 0.01, 32.0
 """Boxes with a side below (pixels) or above (longer sides of the frame) are nobody's."""
 
 
-class RtmposeEstimator:
+class RtmposeEstimator(PooledModel):
     """A loaded pose estimator; thread-safe.
 
     Args:
@@ -46,6 +46,8 @@ class RtmposeEstimator:
         ModelCorrupt, ModelContract, NotAvailable: As :class:`~posetask.models.session.SessionPool`.
     """
 
+    spec: PoseSpec
+
     def __init__(
         self,
         resolved: ResolvedModel[PoseSpec],
@@ -54,17 +56,8 @@ class RtmposeEstimator:
         sessions: int | None = None,
         timings: Timings | None = None,
     ) -> None:
-        spec = resolved.spec
-        self.spec = spec
-        self._timings = timings or Timings()
-        self._pool = SessionPool(
-            resolved.path,
-            device=device,
-            sessions=sessions,
-            sha256=resolved.sha256,
-            timings=self._timings,
-            step="rtmpose.infer",
-        )
+        super().__init__(resolved, device=device, sessions=sessions, timings=timings, step="rtmpose.infer")
+        spec = self.spec = resolved.spec
         self._x, self._y = self._outputs(self._pool.probe(spec.height, spec.width))
         self._normaliser = Normaliser(spec.colour, spec.mean, spec.std)
         self._scratch = Spares(lambda: _Scratch(spec, self._pool.max_batch))
@@ -73,19 +66,6 @@ class RtmposeEstimator:
     def keypoints(self) -> int:
         """How many keypoints a pose has."""
         return self.spec.keypoints
-
-    @property
-    def on_gpu(self) -> bool:
-        """True where a GPU does the work."""
-        return self._pool.on_gpu
-
-    @property
-    def info(self) -> LoadedModel:
-        """What really runs."""
-        spec = self.spec
-        return LoadedModel(
-            spec.name, spec.version, self._pool.sha256, self._pool.provider, spec.width, spec.height
-        )
 
     def estimate(self, images: Sequence[Image], boxes: Sequence[npt.NDArray[np.floating]]) -> list[Estimated]:
         """Keypoints of the people in each picture.
@@ -123,10 +103,6 @@ class RtmposeEstimator:
                 keypoints[person.row], sure[person.row] = place, score
             self._timings.add("rtmpose.post", time.perf_counter() - start)
         return out
-
-    def close(self) -> None:
-        """Free the model."""
-        self._pool.close()
 
     def _people(self, index: int, image: Image, xyxy: Doubles) -> list[_Person]:
         h, w = image.shape[:2]

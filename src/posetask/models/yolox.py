@@ -18,7 +18,7 @@ from posetask.errors import InvalidParameters, ModelContract
 from posetask.models.catalogue import DetectorSpec
 from posetask.models.imageops import Doubles, Floats, Image, Letterbox, Normaliser, Spares
 from posetask.models.nms import nms
-from posetask.models.session import LoadedModel, SessionPool
+from posetask.models.pooled import PooledModel
 from posetask.models.store import ResolvedModel
 from posetask.telemetry import Timings
 
@@ -26,7 +26,7 @@ Found = tuple[Floats, Floats]
 """Boxes ``(N, 4)`` xyxy in frame pixels and scores ``(N,)``, best first."""
 
 
-class YoloxDetector:
+class YoloxDetector(PooledModel):
     """A loaded person detector; thread-safe.
 
     Args:
@@ -42,6 +42,8 @@ class YoloxDetector:
         InvalidParameters: A threshold is not between 0 and 1.
         ModelCorrupt, ModelContract, NotAvailable: As :class:`~posetask.models.session.SessionPool`.
     """
+
+    spec: DetectorSpec
 
     def __init__(
         self,
@@ -60,20 +62,11 @@ class YoloxDetector:
             raise InvalidParameters(f"nms_threshold must be in (0, 1], not {nms_threshold}")
         if max_people is not None and max_people < 1:
             raise InvalidParameters(f"max_people must be at least 1, not {max_people}")
-        spec = resolved.spec
-        self.spec = spec
+        super().__init__(resolved, device=device, sessions=sessions, timings=timings, step="yolox.infer")
+        spec = self.spec = resolved.spec
         self._threshold = np.float32(score_threshold)
         self._nms = nms_threshold if nms_threshold is not None else spec.nms_threshold
         self._limit = max_people
-        self._timings = timings or Timings()
-        self._pool = SessionPool(
-            resolved.path,
-            device=device,
-            sessions=sessions,
-            sha256=resolved.sha256,
-            timings=self._timings,
-            step="yolox.infer",
-        )
         self._check(self._pool.probe(spec.height, spec.width))
         # On a CPU a batch of pictures gains nothing and makes the first wait for the last.
         free = self._pool.fixed_batch is None and not self._pool.on_gpu
@@ -81,19 +74,6 @@ class YoloxDetector:
         self._normaliser = Normaliser(spec.colour, spec.mean, spec.std)
         self._scratch = Spares(lambda: _Scratch(spec, self._normaliser, self._pool.padded(self._batch)))
         self._grid, self._stride = _grid(spec)
-
-    @property
-    def on_gpu(self) -> bool:
-        """True where a GPU does the work."""
-        return self._pool.on_gpu
-
-    @property
-    def info(self) -> LoadedModel:
-        """What really runs."""
-        spec = self.spec
-        return LoadedModel(
-            spec.name, spec.version, self._pool.sha256, self._pool.provider, spec.width, spec.height
-        )
 
     def detect(self, images: Sequence[Image]) -> list[Found]:
         """People in each picture.
@@ -112,10 +92,6 @@ class YoloxDetector:
         for start in range(0, len(images), self._batch):
             found += self._detect(images[start : start + self._batch])
         return found
-
-    def close(self) -> None:
-        """Free the model."""
-        self._pool.close()
 
     def _detect(self, images: Sequence[Image]) -> list[Found]:
         start = time.perf_counter()
