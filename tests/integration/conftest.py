@@ -90,3 +90,40 @@ def watch(chromium: str, tmp_path: Path) -> Iterator[Watch]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+MP4_PAGE = """<!doctype html><video muted></video><script>
+const video = document.querySelector("video");
+const report = (body) => fetch("/report", {method: "POST", body: JSON.stringify(body)});
+const pixel = (x, y) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+};
+video.onerror = () => report({error: video.error.code + " " + video.error.message});
+video.onended = () => report({
+  ended: video.ended, time: video.currentTime, duration: video.duration,
+  width: video.videoWidth, height: video.videoHeight,
+  frames: video.getVideoPlaybackQuality().totalVideoFrames,
+  audio: video.webkitAudioDecodedByteCount,
+  left: pixel(video.videoWidth / 4, video.videoHeight / 2),
+  right: pixel(video.videoWidth * 3 / 4, video.videoHeight / 2),
+});
+video.defaultPlaybackRate = video.playbackRate = RATE;
+SOURCE
+video.play().catch((error) => report({error: String(error)}));
+</script>"""
+
+FILE = 'video.src = "out.mp4";'
+
+
+@pytest.fixture(scope="session")
+def page() -> Callable[..., str]:
+    """``page(source, rate)``: a page that plays ``out.mp4`` (or what ``source`` sets) at ``rate``."""
+
+    def make(source: str = FILE, rate: int = 1) -> str:
+        return MP4_PAGE.replace("SOURCE", source).replace("RATE", str(rate))
+
+    return make

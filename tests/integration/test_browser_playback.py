@@ -11,7 +11,6 @@ import av
 import numpy as np
 import pytest
 
-from posetask.media.decode import VideoReader
 from posetask.media.encode import EncoderSettings
 from posetask.media.manifest import INIT
 from posetask.media.remux import remux
@@ -21,34 +20,9 @@ from posetask.messages import SourceInfo
 pytestmark = pytest.mark.browser
 
 Watch = Callable[[Path, str], dict[str, Any]]
+Page = Callable[..., str]
 
 COLOURS = {"left": (40, 60, 200), "right": (180, 120, 30)}  # BGR
-
-MP4_PAGE = """<!doctype html><video muted></video><script>
-const video = document.querySelector("video");
-const report = (body) => fetch("/report", {method: "POST", body: JSON.stringify(body)});
-const pixel = (x, y) => {
-  const canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
-  const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0);
-  return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
-};
-video.onerror = () => report({error: video.error.code + " " + video.error.message});
-video.onended = () => report({
-  ended: video.ended, time: video.currentTime, duration: video.duration,
-  width: video.videoWidth, height: video.videoHeight,
-  frames: video.getVideoPlaybackQuality().totalVideoFrames,
-  audio: video.webkitAudioDecodedByteCount,
-  left: pixel(video.videoWidth / 4, video.videoHeight / 2),
-  right: pixel(video.videoWidth * 3 / 4, video.videoHeight / 2),
-});
-video.defaultPlaybackRate = video.playbackRate = RATE;
-SOURCE
-video.play().catch((error) => report({error: String(error)}));
-</script>"""
-
-FILE = 'video.src = "out.mp4";'
 
 # What hls.js does: the same files through Media Source Extensions, as the playlist names them.
 SEGMENTS = """
@@ -66,11 +40,6 @@ source.onsourceopen = async () => {
     source.endOfStream();
   } catch (error) { report({error: String(error)}); }
 };"""
-
-
-def page(source: str, rate: int = 1) -> str:
-    """The page that plays ``source``, ``rate`` times as fast."""
-    return MP4_PAGE.replace("SOURCE", source).replace("RATE", str(rate))
 
 
 def record(folder: Path, width: int, height: int, time_base: Fraction, pts: list[int]) -> None:
@@ -108,7 +77,7 @@ def sound(path: Path, seconds: float) -> None:
     ],
 )
 def test_chromium_plays_the_mp4_to_the_end_in_the_right_colours(
-    tmp_path: Path, watch: Watch, width: int, height: int, time_base: Fraction, step: int
+    tmp_path: Path, watch: Watch, page: Page, width: int, height: int, time_base: Fraction, step: int
 ) -> None:
     folder = tmp_path / "www"
     record(folder, width, height, time_base, [i * step for i in range(40)])
@@ -116,7 +85,7 @@ def test_chromium_plays_the_mp4_to_the_end_in_the_right_colours(
     assert (
         remux(folder, folder / "out.mp4", audio_from=tmp_path / "tone.mkv").audio == "transcoded opus to aac"
     )
-    report = watch(folder, page(FILE))
+    report = watch(folder, page())
     assert "error" not in report, report
     assert report["ended"]
     assert report["duration"] == pytest.approx(40 * step * float(time_base), abs=0.03)
@@ -128,7 +97,7 @@ def test_chromium_plays_the_mp4_to_the_end_in_the_right_colours(
         assert np.abs(np.subtract(report[side], (red, green, blue))).max() <= 6, side
 
 
-def test_chromium_plays_the_segments_of_an_uneven_stream(tmp_path: Path, watch: Watch) -> None:
+def test_chromium_plays_the_segments_of_an_uneven_stream(tmp_path: Path, watch: Watch, page: Page) -> None:
     folder = tmp_path / "www"
     pts = [i * 40 + (i % 3) * 9 for i in range(40)]
     record(folder, 480, 270, Fraction(1, 1000), pts)
@@ -140,29 +109,3 @@ def test_chromium_plays_the_segments_of_an_uneven_stream(tmp_path: Path, watch: 
     assert report["ended"]
     assert 36 <= report["frames"] <= 40  # a busy machine may skip a few
     assert report["duration"] == pytest.approx(1.6, abs=0.1)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "seconds", "rate"),
-    [
-        ("mmpose_demo.mp4", 1.0, 1),
-        ("store-aisle-detection_480x270.mp4", 67 / 15, 2),
-        ("one-by-one-person-detection.mp4", 139.4, 16),
-    ],
-)
-def test_chromium_plays_a_real_clip_to_the_end(
-    tmp_path: Path, watch: Watch, shared_data: Path, name: str, seconds: float, rate: int
-) -> None:
-    folder = tmp_path / "www"
-    reader = VideoReader(shared_data / "videos" / name)
-    writer = SegmentWriter(folder, reader.info, EncoderSettings(preset="ultrafast"))
-    for frame in reader:
-        writer.write(frame.image, frame.pts, frame.duration)
-    writer.close()
-    remux(folder, folder / "out.mp4")
-    report = watch(folder, page(FILE, rate))
-    assert "error" not in report, report
-    assert report["ended"]
-    assert report["time"] == pytest.approx(seconds, abs=0.1)
-    assert report["duration"] == pytest.approx(seconds, abs=0.01)

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_ffprobe_says_the_same(result: Result) -> None:
     assert int(mine["nb_read_frames"]) == int(theirs["nb_read_frames"]) == FRAMES[result.clip.name]
     assert Fraction(mine["avg_frame_rate"]) == Fraction(theirs["avg_frame_rate"])
     assert float(mine["duration"]) == pytest.approx(float(theirs["duration"]), abs=1e-3)
+
+
+@pytest.mark.browser
+def test_chromium_plays_it_to_the_end(
+    result: Result, watch: Callable[[Path, str], dict[str, Any]], page: Callable[..., str]
+) -> None:
+    seconds = float(times(result.clip)[-1])
+    report = watch(result.output.parent, page(rate=16 if seconds > 30 else 1))
+    assert "error" not in report, report
+    assert report["ended"]
+    assert report["time"] == pytest.approx(report["duration"], abs=0.05)
+    assert report["duration"] > seconds
 
 
 def test_parquet_opens_and_agrees_with_the_summary(result: Result) -> None:
