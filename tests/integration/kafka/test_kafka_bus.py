@@ -588,3 +588,27 @@ def test_a_wrong_password_is_named_and_not_shown(secured: str, run: str) -> None
     with pytest.raises(KafkaAccessDenied) as caught:
         KafkaBus(sasl(secured, "admin", "wrong-word"), run)
     assert "wrong-word" not in str(caught.value)
+
+
+def test_commits_go_out_while_another_thread_waits_for_records(
+    open_bus: Callable[..., KafkaBus], topics: Callable[..., list[str]], run: str
+) -> None:
+    topics("yolox")
+    writer, bus = open_bus().writer("yolox"), open_bus()
+    reader = bus.reader("yolox", "rtmpose")
+    for i in range(3):
+        writer.put(Detections.empty(header(i, run)))
+    writer.flush()
+    read_all(reader, commit=False, until=3)
+    waiting = threading.Thread(target=lambda: reader.get(8))
+    waiting.start()
+    reader.commit(2)
+    deadline = time.monotonic() + 6
+    while open_bus().reader("yolox", "rtmpose").next_index != 3:
+        assert time.monotonic() < deadline, "the commit never reached the broker"
+    assert waiting.is_alive()
+    assert reader.lag == 0
+    writer.put(end(3))
+    writer.flush()
+    waiting.join(10)
+    assert not waiting.is_alive()

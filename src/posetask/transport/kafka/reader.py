@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -29,9 +29,12 @@ from posetask.transport.kafka.extent import raw_headers
 from posetask.transport.kafka.faults import AWAY, EXPIRED, fault
 from posetask.transport.kafka.patience import patiently
 from posetask.transport.kafka.sequencer import Sequencer
-from posetask.transport.kafka.stopping import SLICE_SECONDS, Stop
+from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.window import Place
 from posetask.transport.kafka.writer import FrameCodec
+
+POLL_SECONDS = 0.05
+"""One look for a record; whoever else needs the client waits no longer than this."""
 
 OnExpired = Literal["fail", "await"]
 
@@ -70,6 +73,8 @@ class KafkaReader:
         self._sequencer, self._codec, self._stop = sequencer, codec, stop
         self._safe_index, self._away_seconds, self._on_expired = safe_index, away_seconds, on_expired
         self._lock = threading.Lock()
+        self._client = threading.Lock()
+        self._guests = 0  # threads that wait for the client
         self._places = {p: place for p, place in places.items() if place is not None}
         self._assigned = tuple(places)
         self._wanted = -1  # the index that the stage is done with
@@ -101,10 +106,11 @@ class KafkaReader:
     def lag(self) -> int:
         """Records on the topic that did not come yet, as far as the client knows without asking."""
         out = 0
-        for p, seen in list(self._seen.items()):
-            with suppress(KafkaException):
-                bounds = self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), cached=True)
-                out += max(0, bounds[1] - seen)
+        with self._guest() as client:
+            for p, seen in list(self._seen.items()):
+                with suppress(KafkaException):
+                    bounds = client.get_watermark_offsets(TopicPartition(self._topic, p), cached=True)
+                    out += max(0, bounds[1] - seen)
         return out
 
     def get(self, timeout: float | None = None) -> Record | None:
@@ -130,8 +136,8 @@ class KafkaReader:
                 return self._end()
             if taken is not None:
                 return self._open(taken[1])
-            left = SLICE_SECONDS if deadline is None else deadline - time.monotonic()
-            message = self._consumer.poll(max(0.0, min(SLICE_SECONDS, left)))
+            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            message = self._poll(max(0.0, min(POLL_SECONDS, left)))
             if message is not None:
                 self._take_in(message)
             else:
@@ -173,6 +179,28 @@ class KafkaReader:
     def close(self) -> None:
         """Leave; the thread that gets must have ended."""
         self._consumer.close()
+
+    def _poll(self, seconds: float) -> Message | None:
+        while self._guests:  # a lock alone is not fair: this thread would take it again at once
+            time.sleep(0.0005)
+        with self._client:
+            return self._consumer.poll(seconds)
+
+    @contextmanager
+    def _guest(self) -> Iterator[Consumer]:
+        """The client, for another thread than the one that polls it.
+
+        confluent-kafka lets one thread at a time into a consumer, and whoever polls in a loop never lets
+        another one in.
+        """
+        with self._lock:
+            self._guests += 1
+        try:
+            with self._client:
+                yield self._consumer
+        finally:
+            with self._lock:
+                self._guests -= 1
 
     def _open(self, message: Message) -> Record:
         if not self._marked:
@@ -309,18 +337,19 @@ class KafkaReader:
                 TopicPartition(self._topic, p, place.offset, metadata=place.metadata())
                 for p, place in self._places.items()
             ]
-        if wait:
-            patiently(
-                lambda: self._consumer.commit(offsets=offsets, asynchronous=False),
-                f"committing to {self._topic}",
-                self._stop,
-                self._away_seconds,
-            )
-            return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            self.on_commit(error.args[0])
+        with self._guest() as client:
+            if wait:
+                patiently(
+                    lambda: client.commit(offsets=offsets, asynchronous=False),
+                    f"committing to {self._topic}",
+                    self._stop,
+                    self._away_seconds,
+                )
+                return
+            try:
+                client.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                self.on_commit(error.args[0])
 
     def on_commit(self, error: KafkaError | None) -> None:
         """The broker's word on a commit; what failed is sent again with the next one."""
