@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -166,3 +169,16 @@ def red_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out.mux(sound.encode(None))
         out.mux(video.encode(None))
     return path
+
+
+@pytest.fixture(scope="session")
+def reference_port() -> ModuleType:
+    """The per-object ByteTrack of bench/, to compare the tracker over arrays with."""
+    path = Path(__file__).parents[1] / "bench" / "_reference_port.py"
+    spec = importlib.util.spec_from_file_location("posetask_bench_reference_port", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -121,7 +121,7 @@ FILE = 'video.src = "out.mp4";'
 
 @pytest.fixture(scope="session")
 def page() -> Callable[..., str]:
-    """``page(source, rate)``: a page that plays ``out.mp4`` (or what ``source`` sets) at ``rate``."""
+    """``page(source, rate)``: plays ``out.mp4`` (or what ``source`` sets) at ``rate``."""
 
     def make(source: str = FILE, rate: int = 1) -> str:
         return MP4_PAGE.replace("SOURCE", source).replace("RATE", str(rate))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,18 +43,6 @@ CASES = [
 @pytest.fixture(scope="module")
 def folder(shared_data: Path) -> Path:
     return shared_data / "bytetrack"
-
-
-@pytest.fixture(scope="module")
-def port() -> ModuleType:
-    path = Path(__file__).parents[2] / "bench" / "_reference_port.py"
-    spec = importlib.util.spec_from_file_location("posetask_bench_port_of_integration", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Reference:
@@ -119,9 +105,11 @@ def test_ours_gives_the_published_tracks(folder: Path, name: str, setting: str) 
 
 
 @pytest.mark.parametrize(("name", "setting"), CASES)
-def test_the_port_gives_the_published_tracks(folder: Path, port: ModuleType, name: str, setting: str) -> None:
+def test_the_port_gives_the_published_tracks(
+    folder: Path, reference_port: ModuleType, name: str, setting: str
+) -> None:
     reference = Reference(folder / f"{name}.npz", setting)
-    tracker = port.ReferencePort(reference.setting["frame_rate"], **reference.tuning)
+    tracker = reference_port.ReferencePort(reference.setting["frame_rate"], **reference.tuning)
     rows = [
         (frame, found.id, found.det_index, found.score, found.tlwh)
         for frame, (xyxy, scores) in enumerate(reference.feed(), start=1)

@@ -1,29 +1,13 @@
-"""Streams of detections, and the per-object port of bench/ to compare with."""
+"""Streams of detections."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 Feed = list[tuple[np.ndarray, np.ndarray]]
-
-
-@pytest.fixture(scope="session")
-def port() -> ModuleType:
-    path = Path(__file__).parents[3] / "bench" / "_reference_port.py"
-    spec = importlib.util.spec_from_file_location("posetask_bench_reference_port", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

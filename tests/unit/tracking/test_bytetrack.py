@@ -38,10 +38,10 @@ def ids(out: TrackerOutput) -> list[int]:
     dtype=st.sampled_from([np.float32, np.float64]),
 )
 def test_every_decision_is_that_of_the_per_object_port(
-    crowd: Callable, port: ModuleType, seed: int, frame_rate: float, dtype: type, **chosen: float
+    crowd: Callable, reference_port: ModuleType, seed: int, frame_rate: float, dtype: type, **chosen: float
 ) -> None:
     ours = ByteTracker(ByteTrackParameters(**chosen), frame_rate)
-    theirs = port.ReferencePort(frame_rate, **chosen)
+    theirs = reference_port.ReferencePort(frame_rate, **chosen)
     for xyxy, scores in crowd(seed, frames=50, objects=14):
         out = ours.update(xyxy.astype(dtype), scores.astype(dtype))
         expected = theirs.update(xyxy.astype(dtype), scores.astype(dtype))
