@@ -45,12 +45,22 @@ lint: setup ## Style, types, floors of the house, generated files
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-cache
+	@$(RUN) python scripts/generate-protos --check
 	@$(UV) lock --check --quiet
 
 .PHONY: format
 format: setup ## Mend style where a tool can
 	@$(RUN) ruff check --fix --quiet . || true
 	@$(RUN) ruff format --quiet .
+
+##@ run
+.PHONY: kafka
+kafka: setup ## Start a Kafka broker for development on loopback (Java 17); stop it with `make kafka-stop`
+	@$(RUN) python scripts/kafka start
+
+.PHONY: kafka-stop
+kafka-stop: ## Stop the broker that `make kafka` started
+	@$(RUN) python scripts/kafka stop
 
 ##@ measure
 .PHONY: bench-embedded

@@ -22,3 +22,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "NOT RUN: doctests of transport/kafka (confluent-kafka is not installed)", red=True
         )
+
+
+@pytest.fixture(autouse=True)
+def _clip_of_the_examples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python face's examples speak of ``walk.mp4``: a second of one synthetic person."""
+    if not request.node.name.startswith("posetask.api"):
+        return
+    from posetask.synth.clip import write_clip
+    from posetask.synth.spec import CameraMotion, Place, WorldSpec
+
+    folder: Path = request.getfixturevalue("tmp_path")
+    spec = WorldSpec(
+        seed=4, people=1, frames=5, width=320, height=180, camera=CameraMotion.STILL, place=Place.ROOM
+    )
+    write_clip(spec, folder / "walk.mp4")
+    monkeypatch.chdir(folder)

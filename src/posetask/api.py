@@ -143,8 +143,15 @@ def run(
     Raises:
         PoseTaskError: The source, a model, an option or the output is refused.
 
-    >>> for frame in run(clip, detector=detector, pose=pose):  # doctest: +SKIP
-    ...     print(frame.index, [person.id for person in frame.people])
+    >>> for frame in run("walk.mp4", models="demo"):
+    ...     [(person.id, person.keypoints.shape) for person in frame.people]
+    [(1, (17, 2))]
+    [(1, (17, 2))]
+    [(1, (17, 2))]
+    [(1, (17, 2))]
+    [(1, (17, 2))]
+    >>> run("walk.mp4", "out.mp4", models="demo").wait().frames_annotated
+    5
     """
     sources = resolve(source)
     if len(sources) != 1:
