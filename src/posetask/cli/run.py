@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Protocol
 
+import cv2
 import typer
 
 from posetask.cli.console import INTERRUPTED, err, out, show_error
@@ -156,6 +157,9 @@ def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None
         PoseTaskError: The run failed; nothing was published.
     """
     running: _Running
+    cv2.setNumThreads(
+        1
+    )  # every core has a stage's worker already; OpenCV's own pool would only get in the way
     if kafka is None:
         running = EmbeddedRun(source, output, options)
     else:
