@@ -9,8 +9,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from posetask import __version__
 from posetask.errors import PoseTaskError
+from posetask.exports.metadata import tool_version
 from posetask.media.jpeg import WireCodec
 from posetask.runtime import health
 from posetask.runtime.reports import Failure, StageReport, State
@@ -56,7 +56,7 @@ class StageProcess:
         self._instance = uuid.uuid4().hex[:12]
         self.state: State = "starting"
         self._error: PoseTaskError | None = None
-        self._metrics = StageMetrics(spec.stage, __version__, self._sample)
+        self._metrics = StageMetrics(spec.stage, tool_version().removeprefix("posetask "), self._sample)
         self._timings = Timings(self._metrics.step)
         self._cores = spec.cores or available_cores()
         self._stage: Stage[Any] | None = None
@@ -65,6 +65,8 @@ class StageProcess:
         self._readers: dict[str, KafkaReader] = {}
         self._writer: KafkaWriter | None = None
         self._window = Window()
+        self._lag: dict[str, int] = {}
+        self._asking, self._closed = threading.Lock(), False
         self._leaving = threading.Event()
         self._ended = threading.Event()
 
@@ -132,7 +134,7 @@ class StageProcess:
             frames=at.frames,
             quarantined=at.quarantined,
             starts=min((reader.starts for reader in self._readers.values()), default=1),
-            lag={topic: reader.lag for topic, reader in self._readers.items()},
+            lag=self._lags(),
             facts=self._stage.facts() if self._stage is not None else {},
             busy=self._timings.seconds(),
             cores=self._cores,
@@ -160,6 +162,7 @@ class StageProcess:
                 replay=stage.replays,
             )
             stack.callback(bus.close)
+            stack.callback(self._let_go)
             self._readers = {topic: bus.reader(topic, stage.name) for topic in stage.inputs}
             self._writer = bus.writer(stage.output) if stage.output else None
             self._runner = runner = StageRunner(
@@ -177,6 +180,12 @@ class StageProcess:
                 for reader in self._readers.values():
                     reader.forgive()
 
+    def _let_go(self) -> None:
+        """The clients are about to be closed, while the report is still asked for."""
+        with self._asking:
+            self._lag = {topic: reader.lag for topic, reader in self._readers.items()}
+            self._closed = True
+
     def _build(self, context: StageContext) -> Stage[Any]:
         if self.spec.stage == ProducerStage.name:
             made, info = build_producer(self.spec, context)
@@ -187,6 +196,12 @@ class StageProcess:
             self._window = self.spec.window(info)
             return annotator
         return self._class(parse_parameters(self._class, self.spec.parameters), context)
+
+    def _lags(self) -> dict[str, int]:
+        with self._asking:
+            if not self._closed:
+                self._lag = {topic: reader.lag for topic, reader in self._readers.items()}
+            return self._lag
 
     def _pressed(self) -> bool:
         """Whether the frames that the annotator holds fill the producer's window, which then waits for us.
