@@ -9,7 +9,13 @@ from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
+
+# In CI the same examples every time: a run says something of the change, not of the day. Elsewhere new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(os.environ.get("POSETASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -56,7 +56,7 @@ def test_every_score_is_within_its_bounds(
     shares = [scores.detection.ap, scores.detection.recall, scores.pose.oks_ap, tracks.idf1, tracks.hota]
     assert all(0 <= share <= 1 for share in shares)
     assert tracks.mota <= 1
-    assert scores.detection.ap <= scores.detection.ap50
+    assert scores.detection.ap <= scores.detection.ap50 + 1e-12  # a mean of equal numbers rounds
     assert scores.detection.found + scores.detection.missed == len(truth)
     assert scores.detection.found + scores.detection.false_alarms == len(predictions)
     assert sum(span.last - span.first + 1 for span in tracks.spans) >= len(truth)
