@@ -75,6 +75,10 @@ bench-memory: setup ## Memory of a run over 10,000 frames: flat after the first 
 bench-tracker: setup ## The tracker against a per-object port and, where installed, its peers
 	@$(RUN) python bench/tracker.py $(ARGS)
 
+.PHONY: chaos-stages
+chaos-stages: setup ## Kill stages over a real broker at random moments; the result must be the same
+	@$(RUN) python bench/chaos_stages.py $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the targets made, the environments included
 	@rm -rf .venv .uv dist build demo-out bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

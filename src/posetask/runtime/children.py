@@ -96,6 +96,14 @@ class Child:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def kill(self) -> bool:
+        """End it in the middle of what it does; whether that hit a process at work."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return False
+        process.kill()
+        return process.wait(10) == -signal.SIGKILL
+
     def _read_last_words(self) -> Failure | None:
         try:
             return Failure.model_validate_json(self._last_words.read_text())

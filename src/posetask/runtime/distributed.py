@@ -159,6 +159,16 @@ class DistributedRun:
         report = self._reports.get("annotator")
         return (report.frames, int(report.facts.get("people", 0))) if report is not None else (0, 0)
 
+    @property
+    def reports(self) -> dict[str, StageReport]:
+        """The last word of every stage that said one."""
+        return dict(self._reports)
+
+    @property
+    def quarantined(self) -> int:
+        """Frames given up so far, by all processes together."""
+        return sum(self._given_up.values())
+
     def wait(self, timeout: float | None = None) -> Summary | None:
         """Wait for the end.
 
@@ -269,7 +279,7 @@ class DistributedRun:
         for report in self._reports.values():
             busy |= report.busy
         models = {"detector": facts.get("yolox", {}), "pose": facts.get("rtmpose", {})}
-        given_up = sum(self._given_up.values())
+        given_up = self.quarantined
         frames = int(counts.get("frames", 0))
         warnings = list(decode.get("problems", []))
         if given_up:
