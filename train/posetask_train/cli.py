@@ -13,7 +13,7 @@ from posetask_train import data, export, tasks
 from posetask_train.loop import Recipe
 
 DETECTOR = Recipe(epochs=10, batch=32, rate=2e-3)
-POSE = Recipe(epochs=8, batch=32, rate=3e-3, warm=150)
+POSE = Recipe(epochs=11, batch=32, rate=3e-3, warm=150)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +93,12 @@ class Chain:
             ids=np.concatenate(ids),
             keypoints=np.concatenate(points),
         )
+        posed = everyone.take(everyone.has_pose)
+        # as MMPose ranks poses: how sure the detector is, times how sure the estimator is on average
+        sure = np.nanmean(posed.keypoints[:, :, 2], axis=1)
         parts = {
             "boxes": everyone,
-            "poses": everyone.take(everyone.has_pose),
+            "poses": replace(posed, scores=posed.scores * sure),
             "tracks": everyone.take(everyone.has_id),
         }
         with tempfile.TemporaryDirectory() as folder:
