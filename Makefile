@@ -39,6 +39,10 @@ demo: setup ## Render synthetic people, find and track them, leave an annotated 
 test: setup ## Run the tests (no root needed; a missing part skips and says what to run)
 	@$(RUN) pytest -q $(ARGS)
 
+.PHONY: test-kafka
+test-kafka: setup ## All tests over a real broker, the slow ones with killed processes included
+	@$(RUN) pytest -q -m "slow or not slow" tests/integration/kafka $(ARGS)
+
 .PHONY: lint
 lint: setup ## Style, types, floors of the house, generated files
 	@$(RUN) ruff check .

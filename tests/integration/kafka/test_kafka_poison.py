@@ -15,7 +15,7 @@ from posetask.transport.kafka.bus import KafkaBus
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, result_config
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(120)]
 
 FRAMES, POISON = 20, 7
 LIFE = """

@@ -27,7 +27,7 @@ from posetask.transport.kafka.progress import ProgressReader, make_progress_topi
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, result_config
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
 Models = tuple[Path, Path]
 
