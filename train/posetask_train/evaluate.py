@@ -114,8 +114,25 @@ def evaluate(
     truth, predictions = join_clips([chain.clip(spec) for spec in worlds])
     scores = score(truth, predictions, options)
     console.print(table(scores))
-    document = scores.model_dump(mode="json", exclude={"detection": {"curves"}, "pose": {"curves"}})
-    return {"worlds": [uri(spec) for spec in worlds], "scores": document}
+    figures = {
+        part: _rounded(getattr(scores, part).model_dump(mode="json", exclude=_LISTS))
+        for part in ("detection", "pose", "tracking")
+    }
+    return {
+        "worlds": [uri(spec) for spec in worlds],
+        "options": options.model_dump(mode="json"),
+        "frames": scores.frames,
+        "people": scores.people,
+        "ignored": scores.ignored,
+        **figures,
+    }
+
+
+_LISTS = {"curves", "curve", "spans", "switched", "alarms"}
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
 
 
 def main() -> None:
@@ -132,7 +149,10 @@ def main() -> None:
         RtmposeEstimator(resolve_pose(args.pose), sessions=1),
     )
     console = Console()
-    out = {}
+    infos = {"detector": chain.detector.info, "pose": chain.estimator.info}
+    out: dict[str, Any] = {
+        "models": {part: {"name": info.name, "sha256": info.sha256} for part, info in infos.items()}
+    }
     if args.only in (None, "easy"):
         out["easy"] = evaluate(chain, easy_worlds(args.frames), ScoreOptions.easy(), console)
     if args.only in (None, "crossing"):
