@@ -34,11 +34,6 @@ def stamp(mask: Picture, points: npt.NDArray[np.int32], value: int) -> None:
     cv2.fillConvexPoly(mask, points, (value,), cv2.LINE_8, _SHIFT)
 
 
-def fill_any(image: Picture, points: Array, colour: Sequence[float]) -> None:
-    """Fill a polygon that need not be convex, anti-aliased."""
-    cv2.fillPoly(image, [fixed(points)], colour, cv2.LINE_AA, _SHIFT)
-
-
 _HALF = np.linspace(0, np.pi, 7)
 _ARC_COS, _ARC_SIN = np.cos(_HALF), np.sin(_HALF)
 _ROUND = np.linspace(0, 2 * np.pi, 18, endpoint=False)
