@@ -81,8 +81,8 @@ class EmbeddedRun:
         self._producer = ProducerStage(
             ProducerParameters(every_n=o.every_n, wire_codec=o.wire_codec), context, self._reader
         )
-        self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context)
-        self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context)
+        self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context, self._detector)
+        self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context, self._pose)
         self._bytetrack = BytetrackStage(
             BytetrackParameters(
                 track_thresh=o.track_thresh,

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from posetask.messages import Detections, Frame, Poses
+from posetask.models.catalogue import PoseSpec
 from posetask.models.rtmpose import RtmposeEstimator
-from posetask.models.store import resolve_pose
-from posetask.stages.base import Batching, Stage, StageParameters
+from posetask.models.store import ResolvedModel, resolve_pose
+from posetask.stages.base import Batching, Stage, StageContext, StageParameters
 from posetask.stages.producer import RAW_FRAMES
 from posetask.stages.yolox import YOLOX, batching_for, model_facts
 
@@ -33,7 +34,13 @@ class RtmposeParameters(StageParameters):
 
 
 class RtmposeStage(Stage[RtmposeParameters]):
-    """Poses, on ``rtmpose``: the detections' rows, with keypoints where the score allows."""
+    """Poses, on ``rtmpose``: the detections' rows, with keypoints where the score allows.
+
+    Args:
+        parameters: Of the estimator.
+        context: The run.
+        resolved: The model that ``parameters.model`` names, where the caller found it already.
+    """
 
     name = "rtmpose"
     description = "estimates keypoints with RTMPose"
@@ -45,10 +52,19 @@ class RtmposeStage(Stage[RtmposeParameters]):
 
     estimator: RtmposeEstimator
 
+    def __init__(
+        self,
+        parameters: RtmposeParameters,
+        context: StageContext,
+        resolved: ResolvedModel[PoseSpec] | None = None,
+    ) -> None:
+        super().__init__(parameters, context)
+        self._resolved = resolved
+
     def open(self) -> None:
         """Load the model."""
         self.estimator = RtmposeEstimator(
-            resolve_pose(self.parameters.model),
+            self._resolved or resolve_pose(self.parameters.model),
             device=self.context.device,
             sessions=self.context.cores,
             timings=self.context.timings,

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from posetask.messages import Detections, Frame
+from posetask.models.catalogue import DetectorSpec
 from posetask.models.session import LoadedModel
-from posetask.models.store import resolve_detector
+from posetask.models.store import ResolvedModel, resolve_detector
 from posetask.models.yolox import YoloxDetector
-from posetask.stages.base import Batching, Stage, StageParameters
+from posetask.stages.base import Batching, Stage, StageContext, StageParameters
 from posetask.stages.producer import RAW_FRAMES
 
 YOLOX = "yolox"
@@ -31,7 +32,13 @@ class YoloxParameters(StageParameters):
 
 
 class YoloxStage(Stage[YoloxParameters]):
-    """Boxes of people, on ``yolox``; frames that are not analysed get an empty list."""
+    """Boxes of people, on ``yolox``; frames that are not analysed get an empty list.
+
+    Args:
+        parameters: Of the detector.
+        context: The run.
+        resolved: The model that ``parameters.model`` names, where the caller found it already.
+    """
 
     name = "yolox"
     description = "detects people with YOLOX"
@@ -43,11 +50,20 @@ class YoloxStage(Stage[YoloxParameters]):
 
     detector: YoloxDetector
 
+    def __init__(
+        self,
+        parameters: YoloxParameters,
+        context: StageContext,
+        resolved: ResolvedModel[DetectorSpec] | None = None,
+    ) -> None:
+        super().__init__(parameters, context)
+        self._resolved = resolved
+
     def open(self) -> None:
         """Load the model."""
         p = self.parameters
         self.detector = YoloxDetector(
-            resolve_detector(p.model),
+            self._resolved or resolve_detector(p.model),
             device=self.context.device,
             sessions=self.context.cores,
             score_threshold=p.score_threshold,
