@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from posetask.evaluation import (
     score,
     table,
 )
+from posetask.evaluation.people import mean_score
 from posetask.models import resolve_detector, resolve_pose
 from posetask.models.rtmpose import RtmposeEstimator
 from posetask.models.yolox import YoloxDetector
@@ -92,13 +93,11 @@ class Chain:
             scores=np.concatenate(scores),
             ids=np.concatenate(ids),
             keypoints=np.concatenate(points),
+            sure=mean_score(np.concatenate(points)[:, :, 2]),
         )
-        posed = everyone.take(everyone.has_pose)
-        # as MMPose ranks poses: how sure the detector is, times how sure the estimator is on average
-        sure = np.nanmean(posed.keypoints[:, :, 2], axis=1)
         parts = {
             "boxes": everyone,
-            "poses": replace(posed, scores=posed.scores * sure),
+            "poses": everyone.take(everyone.has_pose).ranked_as_poses(),
             "tracks": everyone.take(everyone.has_id),
         }
         with tempfile.TemporaryDirectory() as folder:

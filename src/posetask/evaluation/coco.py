@@ -1,7 +1,7 @@
 """COCO keypoints JSON: a dataset (truth, or what ``posetask run`` writes) or a list of results.
 
 https://cocodataset.org/#format-data and #format-results. Beyond COCO: ``track_id`` (as in PoseTrack),
-``visibility`` (share of the person in view) and ``ignore``.
+``visibility`` (share of the person in view), ``ignore`` and ``keypoint_scores``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from posetask.errors import InputError
-from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People
+from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People, mean_score
 
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what JSON's numbers hold exactly
 
@@ -42,6 +42,7 @@ class CocoPerson(_Model):
     keypoints: list[float | None] | None = None
     area: float | None = None
     score: float | None = None
+    keypoint_scores: list[float] | None = None
     track_id: Whole | None = None
     visibility: float | None = None
     iscrowd: int = 0
@@ -136,7 +137,14 @@ def people_of(
         visible=[np.nan if a.visibility is None else a.visibility for a in mine],
         ignored=[a.ignore for a in mine],
         crowds=[a.iscrowd for a in mine],
+        sure=mean_score(np.array([_keypoint_scores(a) for a in mine], np.float64).reshape(-1, JOINTS)),
     )
+
+
+def _keypoint_scores(annotation: CocoPerson) -> list[float]:
+    """What ``posetask run`` writes beside the flags; zeros where another tool wrote none."""
+    scores = annotation.keypoint_scores or []
+    return scores if len(scores) == JOINTS else [0.0] * JOINTS
 
 
 def _parse(adapter: TypeAdapter[Any], path: Path, kind: str) -> Any:

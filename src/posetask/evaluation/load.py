@@ -68,7 +68,8 @@ def load_truth(*paths: Path) -> Truth:
 def load_predictions(paths: Sequence[Path], truth: Truth) -> Predictions:
     """Read what was predicted: COCO (a dataset or results), MOT rows, Parquet, one file or several.
 
-    Of several files of one run each part is taken from the first that has it.
+    Of several files of one run each part is taken from the first that has it. Poses are ranked by the
+    person's score times the keypoints' mean score, where a file has both.
 
     Args:
         paths: The files.
@@ -88,7 +89,8 @@ def load_predictions(paths: Sequence[Path], truth: Truth) -> Predictions:
         for part in can:
             rows = {"boxes": people.has_boxes, "poses": people.has_pose, "tracks": _tracked(people)}[part]
             if part not in parts and (rows.any() or not len(people)):
-                parts[part] = people.take(rows)
+                taken = people.take(rows)
+                parts[part] = taken.ranked_as_poses() if part == "poses" else taken
     return Predictions(parts, _reasons(parts, "the predictions"))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from posetask.errors import InputError
-from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People
+from posetask.evaluation.people import JOINTS, NO_ID, Numbers, People, mean_score
 
 COLUMNS = ("frame", "track_id", "score", "bbox", "keypoints")
 
@@ -53,6 +53,7 @@ def read_parquet(path: Path) -> People:
         scores=scores,
         ids=np.where(ids < 0, NO_ID, ids),
         keypoints=keypoints,
+        sure=None if keypoints is None else mean_score(keypoints[:, :, 2]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class People:
         frames: ``(N,)``, frame index from 0.
         xywh: ``(N, 4)``, left, top, width, height; NaN where the file gives no box.
         scores: ``(N,)``, of the person; 1 in the truth.
+        sure: ``(N,)``, in predictions the mean score of the pose's keypoints; NaN where the file gives none.
         ids: ``(N,)``, identity in the clip; -1 for none.
         keypoints: ``(N, 17, 3)`` in COCO-17 order: x, y, and in the truth the flag 0 (not labelled),
             1 (hidden) or 2 (visible), in predictions the score; NaN where there is none.
@@ -44,6 +45,7 @@ class People:
     visible: Numbers
     ignored: Flags
     crowds: Flags
+    sure: Numbers
 
     def __post_init__(self) -> None:
         n = len(self.frames)
@@ -69,6 +71,7 @@ class People:
         visible: npt.ArrayLike | None = None,
         ignored: npt.ArrayLike | None = None,
         crowds: npt.ArrayLike | None = None,
+        sure: npt.ArrayLike | None = None,
     ) -> People:
         """Build the columns from anything array-like; what is left out takes its neutral value.
 
@@ -96,6 +99,7 @@ class People:
             visible=column(visible, np.nan),
             ignored=column(ignored, 0.0) != 0,
             crowds=column(crowds, 0.0) != 0,
+            sure=column(sure, np.nan),
         )
 
     @classmethod
@@ -106,6 +110,13 @@ class People:
     def take(self, rows: npt.NDArray[np.intp] | Flags) -> People:
         """Pick the rows at the given indices, or where a mask of ``(N,)`` is true."""
         return People(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+    def ranked_as_poses(self) -> People:
+        """Score each person by how sure the detector is, times how sure the estimator is on average.
+
+        So MMPose ranks poses for OKS-AP. Where a file gives no scores of keypoints, its own ranking stays.
+        """
+        return replace(self, scores=self.scores * np.where(np.isfinite(self.sure), self.sure, 1.0))
 
     def ordered(self) -> People:
         """Sort the rows by their contents alone: by frame, then best first.
@@ -131,3 +142,15 @@ class People:
     def has_id(self) -> Flags:
         """``(N,)``: the rows with an identity."""
         return np.asarray(self.ids != NO_ID, np.bool_)
+
+
+def mean_score(keypoint_scores: Numbers) -> Numbers:
+    """Mean over the keypoints that are there: ``(N, K)`` to ``(N,)``; 0 or NaN is not there, NaN for none.
+
+    >>> mean_score(np.array([[0.5, 0.0, 0.7], [0.0, 0.0, 0.0]])).tolist()
+    [0.6, nan]
+    """
+    there = keypoint_scores > 0
+    count = there.sum(axis=1)
+    total = np.where(there, keypoint_scores, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

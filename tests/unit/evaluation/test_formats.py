@@ -352,3 +352,21 @@ def test_the_worlds_truth_and_the_runs_exports_are_understood(
         assert got == pytest.approx((1, 1, 1, 1), abs=1e-6)
         assert (scores.pose is None) == (kind == "mot" or paths == [tmp_path / "gt.txt"])
         assert scores.pose is None or scores.pose.oks_ap == pytest.approx(1)
+
+
+def test_poses_are_ranked_by_person_times_keypoints_and_boxes_by_the_person_alone(tmp_path: Path) -> None:
+    joints = [1.0, 2.0, 2.0] * 17
+    person = {"category_id": 1, "bbox": [0, 0, 10, 20], "score": 0.5, "keypoints": joints}
+    truth = {"images": [{"id": 0}, {"id": 1}], "annotations": [{**person, "image_id": 0, "area": 200.0}]}
+    ours = {
+        **truth,
+        "annotations": [
+            {**person, "image_id": 0, "keypoint_scores": [0.4] * 16 + [0.0]},
+            {**person, "image_id": 1},
+        ],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "ours.json").write_text(json.dumps(ours))
+    read = load_predictions([tmp_path / "ours.json"], load_truth(tmp_path / "truth.json"))
+    assert read.parts["poses"].scores.tolist() == pytest.approx([0.2, 0.5])
+    assert read.parts["boxes"].scores.tolist() == [0.5, 0.5]
