@@ -65,7 +65,9 @@ def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         folder = tmp_path_factory.mktemp("kafka")
         folders.append(folder)
         options = [part for setting in settings for part in ("--set", setting)]
-        return Broker(run_script("start", "--dir", str(folder), *options), folder)
+        # A pytest that is killed hard stops nothing itself.
+        tied = ("--with-process", str(os.getpid()))
+        return Broker(run_script("start", "--dir", str(folder), *tied, *options), folder)
 
     yield make
     for folder in folders:
