@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from posetask.runtime.stagespec import StageProcessSpec
 
 MOST_STARTS = 6
 """Starts in a row without one frame more; a frame that kills its process takes four."""
+COMMAND = (sys.executable, "-m", "posetask")
+"""What ``stage NAME …`` is said to."""
 _TAIL = 600
 _OURS = "POSETASK_STAGE_"
 
@@ -30,9 +32,16 @@ class Child:
         spec: What it does.
         folder: For its specification, its log and its last words.
         environment: How it reaches the brokers; over ours.
+        command: See :data:`COMMAND`.
     """
 
-    def __init__(self, spec: StageProcessSpec, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        spec: StageProcessSpec,
+        folder: Path,
+        environment: Mapping[str, str],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.name = spec.stage
         self.starts = 0
         self._in_a_row, self._frames = 0, 0
@@ -41,6 +50,7 @@ class Child:
         self._spec.write_text(spec.model_dump_json(exclude_defaults=True))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self._environment = inherited | {**environment, "POSETASK_TERMINATION_LOG": str(self._last_words)}
+        self._command = (*command, "stage", self.name, "--spec", str(self._spec))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,10 +69,9 @@ class Child:
         self._frames = max(self._frames, frames)
         self.starts += 1
         self._last_words.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "posetask", "stage", self.name, "--spec", str(self._spec)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*command, "--listen", "127.0.0.1:0", "--with-parent"],
+                [*self._command, "--listen", "127.0.0.1:0", "--with-parent"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from posetask.errors import InvalidParameters, KafkaUnavailable, PoseTaskError
 from posetask.exports import RunMetadata, check_targets
 from posetask.media.inputs import Source, open_source
 from posetask.models.store import resolve_detector, resolve_pose
-from posetask.runtime.children import Child, end_all
+from posetask.runtime.children import COMMAND, Child, end_all
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
 from posetask.runtime.reports import StageReport
@@ -62,6 +62,7 @@ class DistributedRun:
         options: As of the embedded run.
         settings: How to reach the brokers.
         environment: Variables for the processes, which say the same as ``settings``.
+        command: What starts a process of ours; ``stage NAME …`` follows.
 
     Raises:
         PoseTaskError: The source, a model, an option or the output is refused.
@@ -74,6 +75,7 @@ class DistributedRun:
         options: RunOptions,
         settings: KafkaSettings,
         environment: dict[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         if source.kind != "video":
             raise InvalidParameters("images are not run over Kafka", hint="leave --kafka away")
@@ -103,7 +105,9 @@ class DistributedRun:
         )
         self._environment = {"POSETASK_KAFKA": settings.bootstrap, **(environment or {})}
         self._folder = Path(tempfile.mkdtemp(prefix="posetask-run-"))
-        self.children = {name: Child(self._spec(name), self._folder, self._environment) for name in NAMES}
+        self.children = {
+            name: Child(self._spec(name), self._folder, self._environment, command) for name in NAMES
+        }
         self._reports: dict[str, StageReport] = {}
         self._given_up: dict[tuple[str, str], int] = {}
         self._interrupted, self._cancelled = threading.Event(), threading.Event()
