@@ -1,0 +1,235 @@
+"""One stage of one run over Kafka: built, driven by the runner, stopped; and what it says of itself.
+
+A process has one of these (``posetask stage``) or many (``posetask service``).
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from posetask.errors import PoseTaskError, StageFailed
+from posetask.media.jpeg import WireCodec
+from posetask.runtime.reports import Failure, StageReport, State
+from posetask.runtime.runner import StageProgress, StageRunner
+from posetask.runtime.stagefactory import RESULT, build_annotator, build_producer, find_stage, owns
+from posetask.runtime.stagespec import StageProcessSpec
+from posetask.stages.annotator import AnnotatorStage
+from posetask.stages.base import Source, Stage, StageContext, parse_parameters
+from posetask.stages.producer import RAW_FRAMES, ProducerStage
+from posetask.stages.sinks import stream_folder
+from posetask.storage.durable import write_durably
+from posetask.telemetry import Timings, available_cores
+from posetask.telemetry.metrics import StageSample
+from posetask.transport import Window
+from posetask.transport.kafka.bus import KafkaBus
+from posetask.transport.kafka.reader import KafkaReader
+from posetask.transport.kafka.settings import KafkaSettings
+from posetask.transport.kafka.writer import KafkaWriter
+
+_QUICK_SECONDS = 1.0
+
+
+class StageWork:
+    """Runs a stage of a run to its end, once.
+
+    Args:
+        spec: What to do.
+        settings: How to reach the brokers.
+        on_step: Told every step of work and its seconds.
+        on_batch: Told the size of every batch.
+
+    Attributes:
+        state: See :class:`StageReport`; ``running`` is said by :meth:`look`.
+        error: Why it failed.
+
+    Raises:
+        InvalidParameters: There is no such stage.
+    """
+
+    def __init__(
+        self,
+        spec: StageProcessSpec,
+        settings: KafkaSettings,
+        *,
+        on_step: Callable[[str, float], None] | None = None,
+        on_batch: Callable[[int], None] = lambda frames: None,
+    ) -> None:
+        self.spec, self._settings, self._on_batch = spec, settings, on_batch
+        self.stage_class = find_stage(spec.stage)
+        self.state: State = "starting"
+        self.error: PoseTaskError | None = None
+        self._instance = uuid.uuid4().hex[:12]
+        self._timings = Timings(on_step)
+        self._cores = spec.cores or available_cores()
+        self._stage: Stage[Any] | None = None
+        self._runner: StageRunner | None = None
+        self._bus: KafkaBus | None = None
+        self._readers: dict[str, KafkaReader] = {}
+        self._writer: KafkaWriter | None = None
+        self._window = Window()
+        self._lag: dict[str, int] = {}
+        self._asking, self._closed = threading.Lock(), False
+        self._leaving = threading.Event()
+
+    def run(self) -> None:
+        """Work to the end of the stream, or until :meth:`stop`; ``state`` then says which.
+
+        Raises:
+            PoseTaskError: The stage failed; ``error`` says so, too.
+        """
+        try:
+            self._work()
+        except Exception as raised:
+            error = raised if isinstance(raised, PoseTaskError) else _defect(self.spec.stage, raised)
+            self.error = error
+            self.state = "stopped" if self._leaving.is_set() else "failed"
+            if self.state == "failed":
+                raise error from raised.__cause__ if error is raised else raised
+
+    def stop(self) -> None:
+        """Leave soon, in good order, for another process to take over. From any thread or signal handler."""
+        self._leaving.set()
+        runner = self._runner
+        if runner is not None:
+            runner.stop()
+            # A producer may wait for its window for as long as its readers are away.
+            patience = _QUICK_SECONDS if isinstance(runner.stage, Source) else self.spec.grace_seconds
+            timer = threading.Timer(patience, self.cancel)
+            timer.daemon = True
+            timer.start()
+        else:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Leave now."""
+        self._leaving.set()
+        if self._bus is not None:
+            self._bus.cancel()
+
+    def finish_early(self) -> bool:
+        """End the stream after the current frame, where this is the producer; whether it is, and could."""
+        if isinstance(self._stage, ProducerStage):
+            self._stage.stop()
+            return True
+        return False
+
+    def look(self) -> StageReport:
+        """How far it is."""
+        if self.state == "starting" and self.ready:
+            self.state = "running"
+        at = self._runner.progress if self._runner is not None else StageProgress(self.spec.stage)
+        return StageReport(
+            run=self.spec.run,
+            stage=self.spec.stage,
+            instance=self._instance,
+            state=self.state,
+            frames=at.frames,
+            quarantined=at.quarantined,
+            starts=min((reader.starts for reader in self._readers.values()), default=1),
+            lag=self._lags(),
+            facts=self._stage.facts() if self._stage is not None else {},
+            busy=self._timings.seconds(),
+            cores=self._cores,
+            error=Failure.of(self.error) if self.error is not None else None,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """The stage is open and reads."""
+        return self._runner is not None and self._runner.progress.ready
+
+    def sample(self) -> StageSample:
+        """What Prometheus is told."""
+        report = self.look()
+        return StageSample(
+            frames=report.frames,
+            quarantined=report.quarantined,
+            ready=self.ready,
+            lag=report.lag,
+            read={topic: reader.nbytes for topic, reader in self._readers.items()},
+            written=self._writer.nbytes if self._writer is not None else 0,
+            model=report.facts.get("model", {}),
+        )
+
+    def _work(self) -> None:
+        spec = self.spec
+        result = stream_folder(spec.output) / RESULT if spec.output is not None else None
+        if result is not None and spec.output is not None and owns(spec.output, spec.run) and result.exists():
+            self.state = "done"  # an earlier process came to the end, and died before it could say so
+            return
+        context = StageContext(spec.run, spec.device, self._cores, self._timings)
+        self._stage = stage = self._build(context)
+        with ExitStack() as stack:
+            stack.callback(stage.close)  # the runner does it too; a bus that fails comes before the runner
+            self._bus = bus = KafkaBus(
+                self._settings,
+                spec.run,
+                windows={RAW_FRAMES: spec.window_readers},
+                window=self._window,
+                replica=spec.as_replica,
+                codec=WireCodec.parse(spec.wire_codec),
+                again=not spec.live,
+                replay=stage.replays,
+            )
+            stack.callback(bus.close)
+            stack.callback(self._let_go)
+            self._readers = {topic: bus.reader(topic, stage.name) for topic in stage.inputs}
+            self._writer = bus.writer(stage.output) if stage.output else None
+            self._runner = runner = StageRunner(
+                stage, list(self._readers.values()), self._writer, bus.cancel, self._on_batch
+            )
+            if self._leaving.is_set():
+                runner.stop()
+            runner.run()
+            if runner.progress.done:
+                if result is not None and isinstance(stage, AnnotatorStage):
+                    write_durably(result, self.look().model_dump_json().encode())
+                self.state = "done"
+            else:
+                self.state = "stopped"
+                for reader in self._readers.values():
+                    reader.forgive()
+
+    def _let_go(self) -> None:
+        """The clients are about to be closed, while the report is still asked for."""
+        with self._asking:
+            self._lag = {topic: reader.lag for topic, reader in self._readers.items()}
+            self._closed = True
+
+    def _build(self, context: StageContext) -> Stage[Any]:
+        if self.spec.stage == ProducerStage.name:
+            made, info = build_producer(self.spec, context)
+            self._window = self.spec.window(info)
+            return made
+        if self.spec.stage == AnnotatorStage.name:
+            annotator, info = build_annotator(self.spec, context, self._pressed)
+            self._window = self.spec.window(info)
+            return annotator
+        kind = self.stage_class
+        return kind(parse_parameters(kind, self.spec.parameters), context)
+
+    def _lags(self) -> dict[str, int]:
+        with self._asking:
+            if not self._closed:
+                self._lag = {topic: reader.lag for topic, reader in self._readers.items()}
+            return self._lag
+
+    def _pressed(self) -> bool:
+        """Whether the frames that the annotator holds fill the producer's window, which then waits for us.
+
+        A segment is committed whole. Where frames are large, or come faster than the source's mean rate, the
+        window would fill before a segment is complete.
+        """
+        records, nbytes = self._readers[RAW_FRAMES].held
+        return records > 0.75 * self._window.records or nbytes > 0.5 * self._window.nbytes
+
+
+def _defect(stage: str, error: Exception) -> StageFailed:
+    return StageFailed(
+        f"stage {stage} failed: {type(error).__name__}: {error}",
+        hint="this is a defect; report it with the command and, if you can, the source",
+    )
