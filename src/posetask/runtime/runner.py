@@ -8,6 +8,9 @@ A process that takes over from one that died begins where the output, or the sta
 (DESIGN §4): inputs that a stage ``replays`` are read from frame 0 again, what is on the output already
 is not emitted twice, and where the one before died on the same frame the first frames go one by one, so
 that the frame that kills is found and, on a third start, given up.
+
+A replica works its share of the frames (:class:`posetask.transport.bus.Share`): the same rules, from one
+frame of the share to the next.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from typing import Any
 
 from posetask.errors import PoseTaskError, StageFailed
 from posetask.messages import EndOfStream, Message
-from posetask.runtime.join import Bundle, JoinedReader
+from posetask.runtime.join import Bundle, JoinedReader, share_of
 from posetask.stages.base import Batching, Source, Stage
 from posetask.transport import Bus, Cancelled, Reader, Writer
+from posetask.transport.bus import Share
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class StageProgress:
 
     Attributes:
         stage: Its name.
-        frames: Done so far, those of earlier processes included.
+        frames: Done so far, those of earlier processes included; of a replica those of its share.
         quarantined: Frames that this process gave up.
         ready: The stage is open and reads.
         done: The end of the stream is through.
@@ -86,7 +90,8 @@ class StageRunner:
         self._readers = readers
         self._writer = writer
         self._on_failure, self._on_batch = on_failure, on_batch
-        self._emitted = 0  # the frame that is due to be emitted next
+        self._share = share_of(readers) if readers else Share()
+        self._emitted = self._share.first()  # the frame that is due to be emitted next
         self._owed = 0  # the first frame that the output lacks
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
@@ -131,7 +136,7 @@ class StageRunner:
             failure.__cause__ = error
             self._on_failure(failure)
             raise failure from error
-        return self._emitted
+        return self._share.count(self._emitted)
 
     def _work(self) -> None:
         self._owed = self._writer.next_index if self._writer is not None else 0
@@ -143,7 +148,7 @@ class StageRunner:
             self._end(EndOfStream(self._emitted, self.stage.report))
             return
         start = self._start()
-        self._emitted = self.progress.frames = start
+        self._advance(start)
         if self._recall(start):
             joined = JoinedReader(self._readers, start)
             if self._go_carefully(joined, start):
@@ -153,7 +158,7 @@ class StageRunner:
         """The first frame to work on."""
         stage = self.stage
         if set(stage.inputs) <= set(stage.replays):
-            return 0
+            return self._share.first()
         if stage.kept_index is not None:
             return stage.kept_index
         return self._owed if self._writer is not None else max(r.next_index for r in self._resumed())
@@ -265,7 +270,7 @@ class StageRunner:
                 else:
                     self._emit(item.results.result())
                     if self._writer is None:
-                        self._emitted = self.progress.frames = item.last_index + 1
+                        self._advance(item.last_index + 1)
                     kept = self.stage.kept_index
                     joined.commit(item.last_index if kept is None else min(item.last_index, kept - 1))
         except BaseException as error:
@@ -283,8 +288,12 @@ class StageRunner:
                 raise StageFailed(f"stage {self.stage.name} emitted frame {got} where {due} was due")
             if self._emitted >= self._owed:
                 self._writer.put(message, quarantined=quarantined)
-            self._emitted += 1
-            self.progress.frames = self._emitted
+            self._advance(self._emitted + 1)
+
+    def _advance(self, index: int) -> None:
+        """Every frame of the share below ``index`` is done."""
+        self._emitted = self._share.first(index)
+        self.progress.frames = self._share.count(self._emitted)
 
     def _finish(self, end: EndOfStream, joined: JoinedReader) -> None:
         self._emit(self.stage.finish(end))
@@ -292,8 +301,9 @@ class StageRunner:
         self._end(end)
 
     def _end(self, end: EndOfStream) -> None:
-        if self._emitted != end.frames:
-            raise StageFailed(f"stage {self.stage.name} worked {self._emitted} of {end.frames} frames")
+        if self._emitted != self._share.first(end.frames):
+            done, due = self.progress.frames, self._share.count(end.frames)
+            raise StageFailed(f"stage {self.stage.name} worked {done} of {due} frames")
         if self._writer is not None:
             self._writer.put(end)
             self._writer.flush()

@@ -8,6 +8,8 @@ a window behind (DESIGN §3).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from posetask.errors import PoseTaskError
@@ -18,6 +20,34 @@ Record = Message | EndOfStream
 
 class Cancelled(PoseTaskError):
     """The run was stopped: another stage failed, or the user asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The frames that one of several processes works: those whose index mod ``of`` is in ``parts``.
+
+    >>> share = Share(3, (0, 2))
+    >>> [share.first(i) for i in range(5)]
+    [0, 2, 2, 3, 5]
+    >>> share.count(5), Share().count(5)
+    (3, 5)
+    """
+
+    of: int = 1
+    parts: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of_partitions(cls, total: int, mine: Collection[int]) -> Share:
+        """The share that lies in these of ``total`` partitions; all of them are the whole stream."""
+        return cls() if len(mine) == total else cls(total, tuple(sorted(mine)))
+
+    def first(self, least: int = 0) -> int:
+        """The first frame of the share that is not below ``least``."""
+        return min(least + (part - least) % self.of for part in self.parts)
+
+    def count(self, frames: int) -> int:
+        """How many of the first ``frames`` frames are in the share."""
+        return sum(len(range(part, frames, self.of)) for part in self.parts)
 
 
 class Writer(Protocol):
@@ -51,6 +81,11 @@ class Reader(Protocol):
     @property
     def next_index(self) -> int:
         """The frame that ``get`` gives next; above 0 where the group committed in an earlier life."""
+        ...
+
+    @property
+    def share(self) -> Share:
+        """The frames that ``get`` gives; the whole stream but for a replica."""
         ...
 
     @property

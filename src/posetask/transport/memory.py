@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from posetask.messages import EndOfStream
-from posetask.transport.bus import Cancelled, Record
+from posetask.transport.bus import Cancelled, Record, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,11 @@ class MemoryReader:
         """Frames taken so far."""
         with self._topic.changed:
             return min(self._topic.positions[self.group], self._topic.frames)
+
+    @property
+    def share(self) -> Share:
+        """Every frame: a process has no replicas in itself."""
+        return Share()
 
     @property
     def starts(self) -> int:

@@ -15,7 +15,7 @@ from posetask.errors import StageFailed
 from posetask.messages import DecodeReport, EndOfStream, FrameHeader, Message
 from posetask.runtime import StageRunner
 from posetask.stages import Batching, Stage, StageContext, StageParameters
-from posetask.transport.bus import Record
+from posetask.transport.bus import Record, Share
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class TopicReader:
         self.topic, self.position = topic, begin
         topic.starts += 1
         self.starts = topic.starts
+        self.share = Share()
 
     @property
     def next_index(self) -> int:

@@ -24,7 +24,7 @@ from posetask.errors import (
 from posetask.messages import EndOfStream, Frame
 from posetask.messages.envelope import EncodedFrame, Envelope
 from posetask.messages.wire import decode, headline
-from posetask.transport.bus import Record
+from posetask.transport.bus import Record, Share
 from posetask.transport.kafka.extent import raw_headers
 from posetask.transport.kafka.faults import AWAY, EXPIRED, fault
 from posetask.transport.kafka.patience import patiently
@@ -69,22 +69,25 @@ class KafkaReader:
         away_seconds: float,
         on_expired: OnExpired,
     ) -> None:
-        self._consumer, self._topic, self._total = consumer, topic, total
+        self._consumer, self._topic = consumer, topic
         self._sequencer, self._codec, self._stop = sequencer, codec, stop
         self._safe_index, self._away_seconds, self._on_expired = safe_index, away_seconds, on_expired
         self._lock = threading.Lock()
         self._client = threading.Lock()
         self._guests = 0  # threads that wait for the client
         self._places = {p: place for p, place in places.items() if place is not None}
-        self._assigned = tuple(places)
         self._wanted = -1  # the index that the stage is done with
         self._seen: dict[int, int] = {}
         self._dirty = False
         self._failure: PoseTaskError | None = None
         self._ends: list[Message] = []
         self._away_since: float | None = None
-        self._marked = False
-        self.starts = 1 + max((place.starts for place in self._places.values()), default=0)
+        self.share = Share.of_partitions(total, tuple(places))
+        """The frames of the assigned partitions."""
+        self._begun: set[int] = set()  # partitions whose places were counted as begun at, or moved
+        self._first = sequencer.next_index % total
+        first = self._places.get(self._first)
+        self.starts = 1 + (first.starts if first is not None else 0)
         """Which start at its committed place this is: 2 or more means that the one before died there."""
         self.quarantined = 0
         """Records handed out that an earlier stage gave up."""
@@ -170,10 +173,10 @@ class KafkaReader:
         Raises:
             PoseTaskError: The brokers refuse, or are away.
         """
-        if self._marked:
+        if self._begun:
             with self._lock:
-                for p, place in self._places.items():
-                    self._places[p] = replace(place, starts=max(0, place.starts - 1))
+                for p in self._begun:
+                    self._places[p] = replace(self._places[p], starts=max(0, self._places[p].starts - 1))
             self._send(wait=True)
 
     def close(self) -> None:
@@ -203,7 +206,7 @@ class KafkaReader:
                 self._guests -= 1
 
     def _open(self, message: Message) -> Record:
-        if not self._marked:
+        if not self._begun:
             self._mark_start()
         envelope = _envelope(message)
         self.quarantined += envelope.quarantined
@@ -298,12 +301,14 @@ class KafkaReader:
             ) from error
 
     def _mark_start(self) -> None:
-        """Leave word that a process began at this place, before anything is worked."""
-        self._marked = True
+        """Leave word that a process began at this place, before anything is worked.
+
+        The place is that of the first frame's partition: others may wait for a long time yet.
+        """
         with self._lock:
-            for p in self._assigned:
-                place = self._places.get(p) or Place(0, p)
-                self._places[p] = replace(place, starts=self.starts)
+            self._begun.add(self._first)
+            place = self._places.get(self._first) or Place(0, self._first)
+            self._places[self._first] = replace(place, starts=self.starts)
         self._send(wait=True)
 
     def _advance(self) -> bool:
@@ -315,6 +320,7 @@ class KafkaReader:
                 # A stage that reads from the beginning again is behind its own commits for a while.
                 if p not in self._places or place.offset > self._places[p].offset:
                     self._places[p] = place
+                    self._begun.add(p)
                     self._dirty = True
             return self._dirty
 
