@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from posetask.models.catalogue import ModelSpec
-from posetask.models.session import LoadedModel, SessionPool
+from posetask.models.session import LoadedModel
+from posetask.models.shared import PoolLease
 from posetask.models.store import ResolvedModel
 from posetask.telemetry import Timings
 
 
 class PooledModel:
-    """A model of the catalogue in a :class:`~posetask.models.session.SessionPool`; thread-safe.
+    """A model of the catalogue in a pool that all users of this process share; thread-safe.
 
     Args:
         resolved: Which model.
@@ -38,7 +39,7 @@ class PooledModel:
     ) -> None:
         self.spec = resolved.spec
         self._timings = timings or Timings()
-        self._pool = SessionPool(
+        self._pool = PoolLease(
             resolved.path,
             device=device,
             sessions=sessions,
@@ -61,5 +62,5 @@ class PooledModel:
         )
 
     def close(self) -> None:
-        """Free the model."""
+        """Give it back; the last user frees it."""
         self._pool.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from posetask.errors import InvalidParameters, ModelContract, ModelCorrupt, NotAvailable
 from posetask.models.onnxfile import inspect, read_model
-from posetask.telemetry import Timings, available_cores
+from posetask.telemetry import available_cores
 
 Floats = npt.NDArray[np.float32]
 
@@ -59,8 +60,6 @@ class SessionPool:
         device: ``auto`` (CUDA where it works, else the CPU), ``cpu`` or ``cuda``.
         sessions: Callers at once on a CPU; None: the cores this process may use.
         sha256: What the file must have; None: anything.
-        timings: Where the seconds of inference are booked.
-        step: Under which name.
 
     Attributes:
         sha256: Of the file.
@@ -84,8 +83,6 @@ class SessionPool:
         device: str = "auto",
         sessions: int | None = None,
         sha256: str | None = None,
-        timings: Timings | None = None,
-        step: str = "infer",
     ) -> None:
         if device not in ("auto", "cpu", "cuda"):
             raise InvalidParameters(f"unknown device {device!r}", hint="use auto, cpu or cuda")
@@ -111,7 +108,6 @@ class SessionPool:
         self.concurrency: int = 1 if on_gpu else sessions or available_cores()
         self._permits = threading.BoundedSemaphore(self.concurrency)
         self._closing = threading.Lock()
-        self._timings, self._step = timings, step
 
     @property
     def on_gpu(self) -> bool:
@@ -124,11 +120,12 @@ class SessionPool:
             return self.fixed_batch
         return next(b for b in GPU_BUCKETS if b >= n) if self.on_gpu else n
 
-    def run(self, inputs: Floats) -> list[Floats]:
+    def run(self, inputs: Floats, book: Callable[[float], None] | None = None) -> list[Floats]:
         """Infer; waits while as many callers are at work as there are sessions.
 
         Args:
             inputs: ``(padded batch, 3, height, width)``, contiguous.
+            book: Told the seconds of inference, waiting excluded.
 
         Returns:
             The outputs, in the graph's order.
@@ -148,8 +145,8 @@ class SessionPool:
                     f"{self._name} failed on an input of {inputs.shape}: {_first_line(error)}",
                     hint="posetask models verify",
                 ) from None
-            if self._timings is not None:
-                self._timings.add(self._step, time.perf_counter() - start)
+            if book is not None:
+                book(time.perf_counter() - start)
         return outputs
 
     def probe(self, height: int, width: int) -> list[tuple[str, Floats]]:
