@@ -66,6 +66,18 @@ kafka: setup ## Start a Kafka broker for development on loopback (Java 17); stop
 kafka-stop: ## Stop the broker that `make kafka` started
 	@$(RUN) python scripts/kafka stop
 
+.PHONY: kube-build
+kube-build: setup ## Build the Kubernetes programs for tests (minutes the first time); ARGS=helm for one more
+	@$(RUN) python scripts/kube build $(ARGS)
+
+.PHONY: kube
+kube: setup ## Start a Kubernetes API with fake nodes and GPUs on loopback; stop it with `make kube-stop`
+	@$(RUN) python scripts/kube start
+
+.PHONY: kube-stop
+kube-stop: ## Stop what `make kube` started
+	@$(RUN) python scripts/kube stop
+
 ##@ measure
 .PHONY: bench-embedded
 bench-embedded: setup ## The embedded pipeline against rtmlib and the ONNX Runtime ceiling
