@@ -1,0 +1,148 @@
+"""What the watches brought, by task: PoseTasks, and their Jobs and pods. Absence in here proves nothing."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from posetask.transport.kafka.names import run_id
+from posetask_operator.edge.labels import RUN_LABEL
+
+Kind = Literal["task", "job", "pod"]
+Json = dict[str, Any]
+_GONE_KEPT = 20_000
+
+
+class Key(NamedTuple):
+    """A task: what the queue is keyed by."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Store:
+    """Objects as last seen; for one event loop.
+
+    Args:
+        changed: Told the task to which a change belongs.
+    """
+
+    def __init__(self, changed: Callable[[Key], None] = lambda _: None) -> None:
+        self._changed = changed
+        self._bodies: dict[Kind, dict[str, Json]] = {"task": {}, "job": {}, "pod": {}}  # by uid
+        self._tasks: dict[Key, str] = {}
+        self._runs: dict[str, Key] = {}
+        self._children: dict[tuple[Kind, str], set[str]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Tasks."""
+        return len(self._tasks)
+
+    def keys(self) -> list[Key]:
+        """Of all tasks."""
+        return list(self._tasks)
+
+    def task(self, key: Key) -> Json | None:
+        """A PoseTask."""
+        uid = self._tasks.get(key)
+        return None if uid is None else self._bodies["task"].get(uid)
+
+    def tasks(self) -> list[Json]:
+        """All PoseTasks."""
+        return list(self._bodies["task"].values())
+
+    def has_uid(self, uid: str) -> bool:
+        """Whether a PoseTask of this uid is there."""
+        return uid in self._bodies["task"]
+
+    def key_of(self, run: str) -> Key | None:
+        """The task of a run."""
+        return self._runs.get(run)
+
+    def children(self, kind: Kind, run: str) -> list[Json]:
+        """Jobs or pods of a run."""
+        return [self._bodies[kind][uid] for uid in sorted(self._children.get((kind, run), ()))]
+
+    def versions(self, kind: Kind) -> dict[str, int]:
+        """Version of every object, by uid."""
+        return {uid: version(body) for uid, body in self._bodies[kind].items()}
+
+    def put(self, kind: Kind, body: Json) -> None:
+        """Seen so: by a watch, a list, or as the answer to a write. Older news is passed over."""
+        uid = body["metadata"]["uid"]
+        known = self._bodies[kind].get(uid)
+        if uid in self._gone or (known is not None and version(known) >= version(body)):
+            return
+        body["metadata"].pop("managedFields", None)  # half of an object, and of no use here
+        self._bodies[kind][uid] = body
+        key = self._index(kind, body)
+        if key is not None:
+            self._changed(key)
+
+    def drop(self, kind: Kind, uid: str) -> None:
+        """It is gone, for good: a uid never comes back."""
+        self._gone[uid] = None
+        if len(self._gone) > _GONE_KEPT:
+            self._gone.popitem(last=False)
+        body = self._bodies[kind].pop(uid, None)
+        if body is None:
+            return
+        key = self._key(kind, body)
+        if kind == "task" and key is not None and self._tasks.get(key) == uid:
+            del self._tasks[key]
+            self._runs.pop(run_id(key.name, uid), None)
+        elif kind != "task":
+            self._unindex(kind, _run(body), uid)
+        if key is not None:
+            self._changed(key)
+
+    def replace(self, kind: Kind, run: str, bodies: Iterable[Json]) -> None:
+        """All there are of a run, listed from the API server just now."""
+        found = {body["metadata"]["uid"]: body for body in bodies}
+        for uid in self._children.get((kind, run), set()) - found.keys():
+            self.drop(kind, uid)
+        for body in found.values():
+            self.put(kind, body)
+
+    def _index(self, kind: Kind, body: Json) -> Key | None:
+        key = self._key(kind, body)
+        uid = body["metadata"]["uid"]
+        if kind == "task" and key is not None:
+            before = self._tasks.get(key)
+            if before is not None and before != uid:
+                self.drop("task", before)  # made anew under its name; the watch missed that
+            self._tasks[key] = uid
+            self._runs[run_id(key.name, uid)] = key
+        elif kind != "task":
+            self._children.setdefault((kind, _run(body)), set()).add(uid)
+        return key
+
+    def _key(self, kind: Kind, body: Mapping[str, Any]) -> Key | None:
+        if kind == "task":
+            return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        return self._runs.get(_run(body))
+
+    def _unindex(self, kind: Kind, run: str, uid: str) -> None:
+        left = self._children.get((kind, run), set())
+        left.discard(uid)
+        if not left:
+            self._children.pop((kind, run), None)
+
+
+def version(body: Mapping[str, Any]) -> int:
+    """ResourceVersion as a number: Kubernetes lets them be compared since 1.35, etcd's always could be.
+
+    >>> version({"metadata": {"resourceVersion": "12"}})
+    12
+    """
+    text = str(body["metadata"].get("resourceVersion", "0"))
+    return int(text) if text.isdecimal() else 0
+
+
+def _run(body: Mapping[str, Any]) -> str:
+    return str((body["metadata"].get("labels") or {}).get(RUN_LABEL, ""))
