@@ -77,7 +77,6 @@ def pod_seen(body: Json, accelerator: str | None) -> PodSeen:
     """
     meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
-    main = next(iter(status.get("containerStatuses") or ()), {})
     ended = _ended(status)
     waiting = _waiting(status)
     scheduled = conditions.get("PodScheduled") or {}
@@ -90,14 +89,14 @@ def pod_seen(body: Json, accelerator: str | None) -> PodSeen:
         job_uid=_controller(meta),
         phase=str(status.get("phase") or "Pending"),
         ready=_true(conditions, "Ready"),
-        ended=moment(meta["deletionTimestamp"]) if meta.get("deletionTimestamp") else None,
+        grace_ends=moment(meta["deletionTimestamp"]) if meta.get("deletionTimestamp") else None,
         node=spec.get("nodeName"),
         gpus=_gpus(spec, accelerator),
         exit_code=ended.get("exitCode"),
         reason=str(ended.get("reason") or status.get("reason") or ""),
         message=str(ended.get("message") or status.get("message") or "")[:4096],
         waiting=str(waiting.get("reason") or ""),
-        waiting_message=str(waiting.get("message") or "") if main or waiting else "",
+        waiting_message=str(waiting.get("message") or ""),
         unschedulable=(
             str(scheduled.get("message") or "unschedulable")
             if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
