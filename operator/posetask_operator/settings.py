@@ -7,6 +7,7 @@ create a PoseTask can choose an image, a node, a service account or somebody els
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,8 @@ from posetask_operator.timings import Timings
 
 _DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _NAME = r"^[a-z][a-z0-9-]{0,30}$"
+FUSED = "fused"
+"""Stage, and type, of the one pod of a Fused task."""
 
 
 class _Section(BaseModel):
@@ -77,14 +80,60 @@ class StageType(_Section):
     scalable: bool = Field(False, description="more than one replica may share its partitions")
     reads_source: bool = Field(False, description="is told the source, and has its credentials")
     writes_output: bool = Field(False, description="is told the output, and has its credentials")
-    model_kind: str | None = Field(None, description="detector or pose: key of the run's metadata")
+    takes_model: bool = Field(False, description="stages[].model means something to it")
     resources: Resources = Field(default_factory=Resources)
     env: dict[str, str] = Field(default_factory=dict)
     egress: tuple[str, ...] = Field(("kafka",), description="labels that network policies select pods by")
     secrets: tuple[SecretUse, ...] = ()
-    parameters: dict[str, Any] | None = Field(
-        None, description="JSON schema of its parameters; none: that of the stage of the same name, if known"
+    models: tuple[str, ...] | None = Field(
+        None, description="models that the image or its storage has; none: the stage itself checks"
     )
+    parameters: dict[str, Any] | None = Field(
+        None, description="JSON schema of its parameters; none: that of the built-in stage of the same name"
+    )
+
+
+def built_in_types(image: str) -> dict[str, StageType]:
+    """The catalogue of the built-in stages, and of ``fused``: all of them in one pod.
+
+    >>> built_in_types("posetask/stages:1")["yolox"].inputs
+    ('raw_frames',)
+    """
+    raw, storage = "raw_frames", ("kafka", "storage")
+    return {
+        "producer": StageType(
+            image=image, port=8101, output=raw, reads_source=True, egress=("kafka", "storage", "source")
+        ),
+        "yolox": StageType(
+            image=image, port=8102, inputs=(raw,), output="yolox", gpus=1, scalable=True, takes_model=True
+        ),
+        "rtmpose": StageType(
+            image=image,
+            port=8103,
+            inputs=(raw, "yolox"),
+            output="rtmpose",
+            gpus=1,
+            scalable=True,
+            takes_model=True,
+        ),
+        "bytetrack": StageType(image=image, port=8104, inputs=("rtmpose",), output="bytetrack"),
+        "annotator": StageType(
+            image=image,
+            port=8105,
+            inputs=(raw, "bytetrack"),
+            reads_source=True,
+            writes_output=True,
+            egress=storage,
+        ),
+        FUSED: StageType(
+            image=image,
+            port=8100,
+            gpus=1,
+            reads_source=True,
+            writes_output=True,
+            egress=("kafka", "storage", "source"),
+        ),
+    }
 
 
 class NamespaceGrant(_Section):
@@ -150,6 +199,7 @@ class Settings(_Section):
     namespace: str = Field(pattern=_DNS, description="of the operator: its Lease and its tombstones")
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()}, min_length=1)
     default_profile: str = "default"
+    image: str | None = Field(None, description="of the built-in stages; none: stages holds all there is")
     stages: dict[str, StageType] = Field(default_factory=dict, description="the catalogue, by type")
     kafka: KafkaAccess = Field(default_factory=KafkaAccess)
     storage: Storage = Field(default_factory=Storage)
@@ -167,6 +217,11 @@ class Settings(_Section):
         if self.timings.stage_grace >= self.timings.pod_grace:
             raise ValueError("timings.stage_grace must be less than timings.pod_grace")
         return self
+
+    @cached_property
+    def catalogue(self) -> dict[str, StageType]:
+        """Every stage type that a task may name, and ``fused``."""
+        return (built_in_types(self.image) if self.image else {}) | self.stages
 
     @classmethod
     def load(cls, file: Path) -> Self:
