@@ -95,6 +95,10 @@ bench-tracker: setup ## The tracker against a per-object port and, where install
 chaos-stages: setup ## Kill stages over a real broker at random moments; the result must be the same
 	@$(RUN) python bench/chaos_stages.py $(ARGS)
 
+.PHONY: chaos-stages-short
+chaos-stages-short: setup ## The same with 20 kills, as CI can afford
+	@$(RUN) python bench/chaos_stages.py --kills 20 $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the targets made, the environments included
 	@rm -rf .venv .uv dist build demo-out bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

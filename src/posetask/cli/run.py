@@ -157,9 +157,7 @@ def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None
         PoseTaskError: The run failed; nothing was published.
     """
     running: _Running
-    cv2.setNumThreads(
-        1
-    )  # every core has a stage's worker already; OpenCV's own pool would only get in the way
+    cv2.setNumThreads(1)  # every core has a worker already; OpenCV's own pool would only get in the way
     if kafka is None:
         running = EmbeddedRun(source, output, options)
     else:

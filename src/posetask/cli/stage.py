@@ -50,6 +50,9 @@ def stage(
     except PoseTaskError as error:
         write_last_words(error)
         raise typer.Exit(show_error(error)) from None
+    import cv2
+
+    cv2.setNumThreads(1)  # every core has a worker already; OpenCV's own pool would only get in the way
     signal.signal(signal.SIGTERM, lambda number, frame: process.stop())
     signal.signal(signal.SIGINT, lambda number, frame: process.finish_early())
     if with_parent:
