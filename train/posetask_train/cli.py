@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,17 @@ from posetask_train.loop import Recipe
 
 DETECTOR = Recipe(epochs=10, batch=32, rate=2e-3)
 POSE = Recipe(epochs=11, batch=32, rate=3e-3, warm=150)
+
+
+RECIPES = {"detector": (DETECTOR, tasks.detector), "pose": (POSE, tasks.pose)}
+
+
+def _train(
+    name: str, cache: Path, held: Path, seed: int, epochs: int | None, out: Path, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    recipe, run = RECIPES[name]
+    run(cache, held, replace(recipe, seed=seed, epochs=epochs or recipe.epochs), out)
 
 
 def main() -> None:
@@ -37,14 +50,28 @@ def main() -> None:
     if args.only != "export":
         data.render(args.cache, plan, args.threads)
         data.render(held, held_plan, args.threads, first=data.CHECK_SEED)
-    for name, recipe, run in (("detector", DETECTOR, tasks.detector), ("pose", POSE, tasks.pose)):
-        if args.only in (None, name):
-            run(
-                args.cache,
-                held,
-                replace(recipe, seed=args.seed, epochs=args.epochs or recipe.epochs),
-                args.out,
-            )
+    chosen = [name for name in RECIPES if args.only in (None, name)]
+    # One thread a network wastes no time in barriers: side by side they finish sooner than in a row.
+    together = len(chosen) > 1 and args.threads > 1
+    threads = max(1, args.threads // len(chosen)) if together else args.threads
+    jobs = [
+        multiprocessing.get_context("spawn").Process(
+            target=_train,
+            args=(name, args.cache, held, args.seed, args.epochs, args.out, threads),
+            name=f"train-{name}",
+        )
+        for name in chosen
+    ]
+    for job in jobs:
+        job.start()
+        if not together:
+            job.join()
+    for job in jobs:
+        job.join()
+    if failed := [job.name for job in jobs if job.exitcode]:
+        sys.exit(
+            f"{', '.join(failed)} failed: see its traceback above; the same command goes on where it stopped"
+        )
     if args.only in (None, "export"):
         export.pair(args.out)
 
