@@ -50,6 +50,7 @@ lint: setup ## Style, types, floors of the house, generated files
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-cache
 	@$(RUN) python scripts/generate-protos --check
+	@$(RUN) python scripts/generate-crds --check
 	@$(UV) lock --check --quiet
 
 .PHONY: format

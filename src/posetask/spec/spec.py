@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from posetask.spec.base import AS_SET, MUTABLE, ONE_WAY, Bool, Int, Part, Text, keyed_by, says
 from posetask.spec.stage import StageSpec, effective_stages
 
-_SOURCE = r"^(synth:|(s3|gs|az|https?|rtsps?)://)[^\s]+$"
-_OUTPUT = r"^(s3|gs|az)://[^\s]+$"
+_SOURCE = r"^(synth:|(s3|gs|az|https?|rtsps?)://)[^\x00-\x20\x7f]+$"
+_OUTPUT = r"^(s3|gs|az)://[^\x00-\x20\x7f]+$"
 _LIVE = re.compile("rtsps?://")
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _YEAR = 365 * 86400
