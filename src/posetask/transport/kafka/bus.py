@@ -3,7 +3,6 @@
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from posetask.errors import FramesExpired, TopicLost
 from posetask.media.jpeg import WireCodec
 from posetask.transport.bus import Cancelled
+from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.extent import read_bounds, read_extents, resume_index
 from posetask.transport.kafka.gate import Reclaimer, WindowGate
 from posetask.transport.kafka.groups import GroupWatch
@@ -26,8 +26,6 @@ from posetask.transport.kafka.topics import TopicAdmin, open_client
 from posetask.transport.kafka.window import Ledger, Place, slowest_index
 from posetask.transport.kafka.writer import FrameCodec, KafkaWriter, already_ended
 from posetask.transport.memory import Window
-
-logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 0.05
 """Between two commits: a writer at its window waits for them."""
@@ -114,7 +112,9 @@ class KafkaBus:
                 self._stop,
             )
         producer = open_client(
-            Producer, {**self._settings.producer(), "error_cb": _log_error, "logger": logger}, self._settings
+            Producer,
+            {**self._settings.producer(), "error_cb": CLIENT_LOG.error, "logger": CLIENT_LOG},
+            self._settings,
         )
         writer = KafkaWriter(
             producer,
@@ -219,7 +219,7 @@ class KafkaBus:
         """A consumer that tells its reader, once there is one, what its callbacks hear."""
 
         def on_error(error: KafkaError) -> None:
-            _log_error(error)
+            CLIENT_LOG.error(error)
             for reader in readers:
                 reader.on_client_error(error)
 
@@ -228,7 +228,7 @@ class KafkaBus:
             for reader in readers:
                 reader.on_commit(first)
 
-        callbacks = {"error_cb": on_error, "on_commit": on_commit, "logger": logger}
+        callbacks = {"error_cb": on_error, "on_commit": on_commit, "logger": CLIENT_LOG}
         consumer: Consumer = open_client(
             Consumer, {**self._settings.consumer(group), **callbacks}, self._settings
         )
@@ -240,7 +240,7 @@ class KafkaBus:
         if not groups:
             return None
         # Nobody polls these, so their log goes nowhere; the producer's says the same.
-        quiet = {"log_level": 0, "error_cb": _log_error}
+        quiet = {"log_level": 0, "error_cb": CLIENT_LOG.error}
         consumers = {
             group: open_client(Consumer, {**self._settings.consumer(group), **quiet}, self._settings)
             for group in groups
@@ -284,7 +284,3 @@ class KafkaBus:
     def _settle(self) -> None:
         for reader in self._readers:
             reader.settle()
-
-
-def _log_error(error: KafkaError) -> None:
-    logger.warning("kafka: %s (%s)", error.str(), error.name())

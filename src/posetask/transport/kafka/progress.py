@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.faults import fault
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, open_client
@@ -32,7 +33,7 @@ class ProgressWriter:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        configuration = {**settings.producer(), "error_cb": _ignore, "logger": logger}
+        configuration = {**settings.producer(), "error_cb": CLIENT_LOG.error, "logger": CLIENT_LOG}
         self._producer: Producer = open_client(Producer, configuration, settings)
         self._complained = False
 
@@ -81,7 +82,11 @@ class ProgressReader:
 
     def __init__(self, settings: KafkaSettings, run: str) -> None:
         self._run = run
-        configuration = {**settings.consumer(f"progress_{run}"), "error_cb": _ignore, "logger": logger}
+        configuration = {
+            **settings.consumer(f"progress_{run}"),
+            "error_cb": CLIENT_LOG.error,
+            "logger": CLIENT_LOG,
+        }
         self._consumer: Consumer = open_client(Consumer, configuration, settings)
         try:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(PROGRESS, 0), timeout=_SECONDS)
@@ -117,7 +122,3 @@ def make_progress_topic(admin: TopicAdmin) -> None:
         PoseTaskError: The brokers are away, or refuse.
     """
     admin.create([progress_topic()])
-
-
-def _ignore(error: KafkaError) -> None:
-    logger.debug("kafka: %s", error.str())

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,10 +14,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from posetask.errors import KafkaRefused, KafkaUnavailable, PoseTaskError
+from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.faults import fault
 from posetask.transport.kafka.settings import KafkaSettings
-
-logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 15.0
 CONFIRM_SECONDS = 30.0
@@ -114,7 +112,7 @@ class TopicAdmin:
         self._settings = settings
         self._budget = partition_budget
         self._denied: KafkaError | None = None
-        callbacks = {"logger": logger, "error_cb": self._on_error}
+        callbacks = {"logger": CLIENT_LOG, "error_cb": self._on_error}
         self.client = open_client(AdminClient, {**settings.admin(), **callbacks}, settings)
 
     def existing(self, timeout: float | None = None) -> dict[str, int]:
