@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from posetask.errors import InvalidParameters
-from posetask.media.inputs import resolve
 from posetask.messages import Floats, Frame, Image, Message, Tracks
 from posetask.runtime.embedded import EmbeddedRun
 from posetask.runtime.options import RunOptions
+from posetask.runtime.sources import resolve
 from posetask.runtime.summary import Summary
 from posetask.stages.base import Stage
 from posetask.transport import Cancelled
@@ -132,7 +132,7 @@ def run(
     """Find, pose and track the people in ``source``.
 
     Args:
-        source: A video, an image, or a folder or glob of images.
+        source: A video, an image, a folder or glob of images, or ``synth:…`` (a synthetic world).
         output: Annotated MP4 (image, folder); the data files go beside it. None writes nothing.
         stages: More stages to run beside the five.
         **options: See :class:`posetask.RunOptions`.

@@ -19,9 +19,9 @@ from posetask.cli.progress import reporter
 from posetask.cli.report import show_summary
 from posetask.errors import InvalidParameters, NotAvailable, PoseTaskError
 from posetask.exports import FORMATS
-from posetask.media.inputs import Source, resolve
 from posetask.runtime.embedded import EmbeddedRun
 from posetask.runtime.options import RunOptions, default_output
+from posetask.runtime.sources import Source, resolve
 from posetask.runtime.summary import Summary
 from posetask.storage.durable import storage_errors
 
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.1
 
 
 def run(
-    source: Annotated[str, typer.Argument(metavar="IN", help="a video, an image, a folder or a glob")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="video, image, folder, glob or synth:…")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="OUT", help="the MP4 (or image); a folder for several inputs"),

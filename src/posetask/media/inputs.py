@@ -26,13 +26,20 @@ class Source:
 
     Attributes:
         kind: ``sequence`` is a folder or glob of several images.
-        paths: One, or the images in natural order.
+        paths: One, or the images in natural order; none where ``uri`` is no file.
         name: Of the file without its suffix, or of the folder; what results are named after.
+        uri: Where it is, if it is not at ``paths`` alone.
     """
 
     kind: _Kind
     paths: tuple[Path, ...]
     name: str
+    uri: str | None = None
+
+    @property
+    def location(self) -> str:
+        """What another process is told to work on: the URI, or the first path, absolute."""
+        return self.uri if self.uri is not None else str(self.paths[0].absolute())
 
 
 def resolve(spec: str | Path) -> list[Source]:

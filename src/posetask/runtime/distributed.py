@@ -19,20 +19,16 @@ from pydantic import ValidationError
 
 from posetask.errors import InvalidParameters, KafkaUnavailable, PoseTaskError
 from posetask.exports import RunMetadata, check_targets
-from posetask.media.inputs import Source, open_source
 from posetask.models.store import resolve_detector, resolve_pose
 from posetask.runtime.children import COMMAND, Child, end_all
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
+from posetask.runtime.ownership import OWNER, RESULT, release, sweep
 from posetask.runtime.reports import StageReport
-from posetask.runtime.stagefactory import OWNER, RESULT, STAGES, release, sweep
+from posetask.runtime.sources import Source, open_source
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.summary import ModelUse, Summary
-from posetask.stages.bytetrack import BYTETRACK
-from posetask.stages.producer import RAW_FRAMES
-from posetask.stages.rtmpose import RTMPOSE
-from posetask.stages.sinks import stream_folder
-from posetask.stages.yolox import YOLOX
+from posetask.stages.names import BYTETRACK, MODULES, RAW_FRAMES, RTMPOSE, YOLOX, stream_folder
 from posetask.storage.durable import refuse_existing
 from posetask.telemetry import available_cores
 from posetask.transport import Cancelled
@@ -43,7 +39,7 @@ from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, raw_config, r
 
 logger = logging.getLogger(__name__)
 
-NAMES = tuple(module.__name__.rpartition(".")[2] for module in STAGES)
+NAMES = tuple(MODULES)
 KEEP_SECONDS = 7 * 24 * 3600
 _POLL_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 5.0
@@ -57,7 +53,7 @@ class DistributedRun:
     confirmed, when :meth:`wait` returns.
 
     Args:
-        source: One of :func:`posetask.media.inputs.resolve`'s; a video.
+        source: One of :func:`posetask.runtime.sources.resolve`'s; a video.
         output: The MP4; data files stand beside it.
         options: As of the embedded run.
         settings: How to reach the brokers.
@@ -213,9 +209,7 @@ class DistributedRun:
         )
         if name not in ("producer", "annotator"):
             return common
-        reading = StageProcessSpec(
-            **common.model_dump(exclude={"source"}), source=str(self.source.paths[0].absolute())
-        )
+        reading = StageProcessSpec(**common.model_dump(exclude={"source"}), source=self.source.location)
         reading = reading.model_copy(update=o.model_dump(include={"start", "duration", "max_frames"}))
         if name == "producer":
             return reading

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from posetask.exports import MultiWriter, RunMetadata, check_targets, open_writers
-from posetask.media.inputs import Source, open_source
 from posetask.messages import EndOfStream, Frame, Message, SourceInfo, Tracks
 from posetask.models.session import LoadedModel
 from posetask.models.store import resolve_detector, resolve_pose
@@ -17,11 +16,13 @@ from posetask.runtime.join import JoinedReader
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline
+from posetask.runtime.sources import Source, open_source
 from posetask.runtime.summary import ModelUse, Summary
 from posetask.stages.annotator import AnnotatorParameters, AnnotatorStage
 from posetask.stages.base import Stage, StageContext
-from posetask.stages.bytetrack import BYTETRACK, BytetrackParameters, BytetrackStage
-from posetask.stages.producer import RAW_FRAMES, ProducerParameters, ProducerStage
+from posetask.stages.bytetrack import BytetrackParameters, BytetrackStage
+from posetask.stages.names import BYTETRACK, RAW_FRAMES
+from posetask.stages.producer import ProducerParameters, ProducerStage
 from posetask.stages.rtmpose import RtmposeParameters, RtmposeStage
 from posetask.stages.sinks import PictureSink
 from posetask.stages.yolox import YoloxParameters, YoloxStage
@@ -37,7 +38,7 @@ class EmbeddedRun:
     Everything that can be refused is refused here, before any thread starts.
 
     Args:
-        source: One of :func:`posetask.media.inputs.resolve`'s.
+        source: One of :func:`posetask.runtime.sources.resolve`'s.
         output: The MP4 (or image, or folder of images); None writes no pictures and no data.
         options: See :class:`RunOptions`.
         extra_stages: More stages, of anyone's; their inputs are topics of the pipeline.

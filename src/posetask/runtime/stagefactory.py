@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import glob
-import logging
-import shutil
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posetask.errors import InvalidParameters
-from posetask.exports import RunMetadata, check_targets, open_writers
-from posetask.media.inputs import Source, open_source, resolve
 from posetask.messages import SourceInfo
-from posetask.runtime.outputs import check_output, picture_sink
+from posetask.runtime.ownership import claim, owns, sweep
 from posetask.runtime.stagespec import StageProcessSpec
-from posetask.stages import Stage, StageContext, annotator, bytetrack, producer, rtmpose, yolox
-from posetask.stages.base import parse_parameters, registered
-from posetask.stages.sinks import stream_folder
-from posetask.storage.durable import refuse_existing, storage_errors, write_durably
+from posetask.stages.base import Stage, StageContext, parse_parameters, registered
+from posetask.stages.names import MODULES
+from posetask.storage.durable import refuse_existing
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from posetask.runtime.sources import Source
+    from posetask.stages.annotator import AnnotatorStage
+    from posetask.stages.producer import ProducerStage
 
-STAGES = (producer, yolox, rtmpose, bytetrack, annotator)
-"""Modules of the five stages, in the order of the pipeline; importing them declares the stages."""
-OWNER, RESULT = "run.id", "result.json"
+# What only one of the stages needs is imported where that one is built: a process is one stage, and FFmpeg,
+# Parquet and the models' libraries take longer to load than many a clip to work.
 
 
 def find_stage(name: str) -> type[Stage[Any]]:
@@ -34,15 +30,24 @@ def find_stage(name: str) -> type[Stage[Any]]:
     Raises:
         InvalidParameters: There is none; names those that are.
     """
-    if name not in registered():
-        for entry in entry_points(group="posetask.stages"):
-            entry.load()
+    if name in MODULES:
+        import_module(MODULES[name])
+    elif name not in registered():
+        load_stages()
     stage = registered().get(name)
     if stage is None:
         raise InvalidParameters(
             f"there is no stage {name!r}", hint=f"there are {', '.join(sorted(registered()))}"
         )
     return stage
+
+
+def load_stages() -> None:
+    """Declare all stages: the five, and those of anyone's packages."""
+    for module in MODULES.values():
+        import_module(module)
+    for entry in entry_points(group="posetask.stages"):
+        entry.load()
 
 
 def only_source(spec: StageProcessSpec) -> Source:
@@ -52,6 +57,8 @@ def only_source(spec: StageProcessSpec) -> Source:
         InvalidParameters: It names none, or several.
         SourceNotFound: It is not there.
     """
+    from posetask.runtime.sources import resolve
+
     if spec.source is None:
         raise InvalidParameters(f"stage {spec.stage} needs a source", hint="set POSETASK_STAGE_SOURCE")
     found = resolve(spec.source)
@@ -60,15 +67,16 @@ def only_source(spec: StageProcessSpec) -> Source:
     return found[0]
 
 
-def build_producer(
-    spec: StageProcessSpec, context: StageContext
-) -> tuple[producer.ProducerStage, SourceInfo]:
+def build_producer(spec: StageProcessSpec, context: StageContext) -> tuple[ProducerStage, SourceInfo]:
     """The producer, with its source open, and what the source says of itself.
 
     Raises:
         InputError: The source is refused.
     """
-    parameters = parse_parameters(producer.ProducerStage, spec.parameters)
+    from posetask.runtime.sources import open_source
+    from posetask.stages.producer import ProducerStage
+
+    parameters = parse_parameters(ProducerStage, spec.parameters)
     reader = open_source(
         only_source(spec),
         start=spec.start,
@@ -76,12 +84,12 @@ def build_producer(
         max_frames=spec.max_frames,
         frame_rate=spec.frame_rate,
     )
-    return producer.ProducerStage(parameters, context, reader), reader.info
+    return ProducerStage(parameters, context, reader), reader.info
 
 
 def build_annotator(
     spec: StageProcessSpec, context: StageContext, pressed: Callable[[], bool]
-) -> tuple[annotator.AnnotatorStage, SourceInfo]:
+) -> tuple[AnnotatorStage, SourceInfo]:
     """The annotator; it takes over from an earlier process of the same run, and from no other.
 
     The folder of the stream carries the run's id from before anything is written: what stands at the output
@@ -92,7 +100,12 @@ def build_annotator(
         OutputError: The output cannot be written, or is there already.
         InputError: The source is refused.
     """
-    parameters = parse_parameters(annotator.AnnotatorStage, spec.parameters)
+    from posetask.exports import RunMetadata, check_targets, open_writers
+    from posetask.runtime.outputs import check_output, picture_sink
+    from posetask.runtime.sources import open_source
+    from posetask.stages.annotator import AnnotatorStage
+
+    parameters = parse_parameters(AnnotatorStage, spec.parameters)
     source = only_source(spec)
     with open_source(source, start=spec.start, frame_rate=spec.frame_rate) as opened:
         info = opened.info
@@ -126,36 +139,4 @@ def build_annotator(
             source=source.name, width=info.width, height=info.height, frame_rate=info.frame_rate
         )
         exports = open_writers(stem, spec.formats, metadata, overwrite=spec.force or ours)
-    return annotator.AnnotatorStage(parameters, context, sink, exports, pressed), info
-
-
-def owns(output: Path, run: str) -> bool:
-    """Whether the stream's folder beside ``output`` is of this run."""
-    with storage_errors(stream_folder(output)):
-        try:
-            return (stream_folder(output) / OWNER).read_text() == run
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-
-def claim(output: Path, run: str) -> None:
-    """Make the stream's folder this run's; what another left there is removed."""
-    folder = stream_folder(output)
-    shutil.rmtree(folder, ignore_errors=True)
-    with storage_errors(folder):
-        folder.mkdir(parents=True)
-    write_durably(folder / OWNER, run.encode())
-
-
-def release(output: Path, run: str) -> None:
-    """The run is over: remove the stream's folder, where it is this run's."""
-    if owns(output, run):
-        shutil.rmtree(stream_folder(output), ignore_errors=True)
-
-
-def sweep(targets: list[Path]) -> None:
-    """Remove the unfinished files of a process that died."""
-    for target in targets:
-        for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-            logger.info("removing %s, left by a process that died", stale)
-            stale.unlink(missing_ok=True)
+    return AnnotatorStage(parameters, context, sink, exports, pressed), info

@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from posetask.media.decode import VideoReader
-from posetask.media.images import ImageReader
 from posetask.media.jpeg import WireCodec
+from posetask.media.reader import FrameReader
 from posetask.messages import DecodeReport, Frame, FrameHeader
 from posetask.stages.base import Source, StageContext, StageParameters
-
-RAW_FRAMES = "raw_frames"
+from posetask.stages.names import RAW_FRAMES
 
 
 class ProducerParameters(StageParameters):
@@ -43,9 +41,7 @@ class ProducerStage(Source[ProducerParameters]):
     output = RAW_FRAMES
     Parameters: ClassVar[type[StageParameters]] = ProducerParameters
 
-    def __init__(
-        self, parameters: ProducerParameters, context: StageContext, reader: VideoReader | ImageReader
-    ) -> None:
+    def __init__(self, parameters: ProducerParameters, context: StageContext, reader: FrameReader) -> None:
         super().__init__(parameters, context)
         self._reader = reader
         self._codec = WireCodec.parse(parameters.wire_codec) if parameters.wire_codec else None

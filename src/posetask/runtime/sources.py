@@ -1,0 +1,55 @@
+"""What a run works on, by path or URI: files as :mod:`posetask.media.inputs` finds them, or ``synth:…``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posetask.media.inputs import Source
+from posetask.media.inputs import open_source as open_file
+from posetask.media.inputs import resolve as resolve_files
+from posetask.media.limits import MediaLimits
+from posetask.media.reader import FrameReader
+from posetask.runtime.synthsource import SynthReader
+from posetask.synth.uri import SCHEME as SYNTH
+from posetask.synth.uri import parse
+
+__all__ = ["Source", "open_source", "resolve"]
+
+
+def resolve(spec: str | Path) -> list[Source]:
+    """Find the sources that ``spec`` names.
+
+    ``synth:…`` is a world, always: a file of such a name is ``./synth:…``. Everything else is for
+    :func:`posetask.media.inputs.resolve`.
+
+    Raises:
+        InputError: See ``docs/inputs.md``.
+
+    >>> resolve("synth:seed=7,people=2")[0].name
+    'synth-7'
+    """
+    text = str(spec)
+    if isinstance(spec, str) and text.startswith(SYNTH):
+        return [Source("video", (), f"synth-{parse(text).seed}", text)]
+    return resolve_files(spec)
+
+
+def open_source(
+    source: Source,
+    *,
+    limits: MediaLimits | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
+    max_frames: int | None = None,
+    frame_rate: float = 25.0,
+) -> FrameReader:
+    """Open a source with the reader of its kind; see :func:`posetask.media.inputs.open_source`.
+
+    Raises:
+        InputError: See ``docs/inputs.md``.
+    """
+    if source.uri is not None and source.uri.startswith(SYNTH):
+        return SynthReader(source.uri, limits=limits, start=start, duration=duration, max_frames=max_frames)
+    return open_file(
+        source, limits=limits, start=start, duration=duration, max_frames=max_frames, frame_rate=frame_rate
+    )
