@@ -18,7 +18,11 @@ reason that stands in a condition. ``hint`` says what to do next; it is part of 
     │   ├── TooLong
     │   ├── TooManyStreams
     │   ├── InvalidParameters
-    │   └── SourceNotFound                         404
+    │   ├── SourceNotFound                         404
+    │   ├── UnknownTask                            404
+    │   ├── TaskConflict                           409   another task has the id, or it cannot do that now
+    │   ├── AccessDenied                           401   the token of a service
+    │   └── NoFrames                                     the source, or a stage before, stands still
     ├── ModelError                   no      21    422
     │   ├── UnknownModel                           404
     │   ├── ModelNotInstalled                            posetask models pull
@@ -146,6 +150,28 @@ class SourceNotFound(InputError):
     """There is nothing at the given path or URI."""
 
     http_status = 404
+
+
+class UnknownTask(InputError):
+    """Nobody here has heard of a task of this id."""
+
+    http_status = 404
+
+
+class TaskConflict(InputError):
+    """The id belongs to another task, or the task is not where it could do what was asked."""
+
+    http_status = 409
+
+
+class AccessDenied(InputError):
+    """The token is missing or wrong."""
+
+    http_status = 401
+
+
+class NoFrames(InputError):
+    """No frame went through for as long as the task allows."""
 
 
 class ModelError(PoseTaskError):

@@ -1,4 +1,7 @@
-"""Models of this process, loaded once: many tasks use one :class:`SessionPool`, the last one frees it."""
+"""Models of this process, loaded once: many tasks use one :class:`SessionPool`, the last one frees it.
+
+A resident service keeps a few beyond their last user (:func:`keep_unused`): the next task finds them loaded.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ class _Entry:
 
 _lock = threading.RLock()  # a lease may be collected while its own thread holds it
 _entries: dict[_Key, _Entry] = {}
+_kept: list[_Key] = []  # without a user, the longest unused first
+_most_kept = 0
 
 
 class PoolLease:
@@ -59,6 +64,8 @@ class PoolLease:
         with _lock:
             entry = _entries.setdefault(key, _Entry())
             entry.users += 1
+            if key in _kept:
+                _kept.remove(key)
         self._leave = weakref.finalize(
             self, _leave, key
         )  # whoever forgets to close does not keep it for ever
@@ -122,9 +129,27 @@ def _leave(key: _Key) -> None:
         entry.users -= 1
         if entry.users:
             return
-        del _entries[key]
-    if entry.pool is not None:
-        entry.pool.close()
+        if entry.pool is not None:
+            _kept.append(key)
+        else:
+            del _entries[key]  # it could not be loaded
+    _free_unused()
+
+
+def keep_unused(most: int) -> None:
+    """From now on so many pools stay loaded without a user, those used last; 0: none outlives its users."""
+    global _most_kept
+    with _lock:
+        _most_kept = most
+    _free_unused()
+
+
+def _free_unused() -> None:
+    with _lock:
+        surplus = [_entries.pop(_kept.pop(0)) for _ in range(len(_kept) - _most_kept)]
+    for entry in surplus:
+        if entry.pool is not None:
+            entry.pool.close()
 
 
 def loaded() -> int:

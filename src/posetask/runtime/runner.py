@@ -93,7 +93,7 @@ class StageRunner:
         self._share = share_of(readers) if readers else Share()
         self._emitted = self._share.first()  # the frame that is due to be emitted next
         self._owed = 0  # the first frame that the output lacks
-        self._stopping = threading.Event()
+        self._stopping, self._finishing = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
 
     @classmethod
@@ -106,6 +106,10 @@ class StageRunner:
     def stop(self) -> None:
         """Leave soon: what is under way is finished and committed, and another process can take over."""
         self._stopping.set()
+
+    def finish_early(self) -> None:
+        """End the stream soon, where this is a source: never before what an earlier process sent already."""
+        self._finishing.set()
 
     def run(self) -> int:
         """Open, run to the end of the stream, close.
@@ -145,6 +149,8 @@ class StageRunner:
                 if self._stopping.is_set():
                     return
                 self._emit([message])
+                if self._finishing.is_set() and self._emitted >= self._owed:
+                    self.stage.stop()
             self._end(EndOfStream(self._emitted, self.stage.report))
             return
         start = self._start()

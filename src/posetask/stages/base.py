@@ -183,6 +183,10 @@ class Source(Stage[P]):
     def report(self) -> DecodeReport:
         """Final once ``produce`` is exhausted."""
 
+    def stop(self) -> None:
+        """End the stream after the current frame, from any thread; nothing to do where it ends by itself."""
+        return
+
     def process(self, batch: Sequence[tuple[Any, ...]]) -> Sequence[Message]:
         """Sources are driven by ``produce``."""
         raise TypeError(f"{self.name} is a source: it has no inputs to process")

@@ -29,13 +29,14 @@ class StageSample:
     """What is asked of the stage at every scrape.
 
     Attributes:
-        frames: Done in this run, by earlier processes too.
+        frames: Done in this run, by earlier processes too; in a service by it alone, for all tasks.
         quarantined: Given up by this process.
         ready: Whether the stage is open and reads.
         lag: Records that wait, by input topic (without the run).
         read: Bytes that came, by input topic.
         written: Bytes that were sent.
         model: Name, sha256 and provider; empty without a model.
+        tasks: Of a resident service: how many there are in each state.
     """
 
     frames: int = 0
@@ -45,6 +46,7 @@ class StageSample:
     read: Mapping[str, int] = field(default_factory=dict)
     written: int = 0
     model: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, int] | None = None
 
 
 class StageMetrics:
@@ -118,6 +120,13 @@ class _StageCollector(Collector):
         yield lag
         yield nbytes
         yield CounterMetricFamily("posetask_stage_written_bytes", "Bytes that were sent", value=s.written)
+        if s.tasks is not None:
+            tasks = GaugeMetricFamily(
+                "posetask_service_tasks", "Tasks that the service knows", labels=["state"]
+            )
+            for state, count in s.tasks.items():
+                tasks.add_metric([state], count)
+            yield tasks
 
 
 class _GpuCollector(Collector):

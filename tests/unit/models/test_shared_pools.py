@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from posetask.errors import ModelCorrupt, UnknownModel
-from posetask.models.shared import PoolLease, loaded
+from posetask.models.shared import PoolLease, keep_unused, loaded
 from posetask.models.store import resolve_detector
 from posetask.models.yolox import YoloxDetector
 from posetask.telemetry import Timings
@@ -116,3 +116,22 @@ def test_who_forgets_to_close_keeps_nothing_loaded(tiny_models: tuple[Path, Path
     del forgotten
     gc.collect()
     assert loaded() == 0
+
+
+def test_a_service_keeps_those_used_last_beyond_their_users(tiny_models: tuple[Path, Path]) -> None:
+    keep_unused(1)
+    try:
+        first = lease(tiny_models[0])
+        pool = first._pool
+        first.close()
+        again = lease(tiny_models[0])
+        assert again._pool is pool, "it was still loaded"
+        again.close()
+        lease(tiny_models[1]).close()
+        assert loaded() == 1, "the longest unused one went"
+        fresh = lease(tiny_models[0])
+        assert fresh._pool is not pool
+        fresh.close()
+        assert loaded() == 1
+    finally:
+        keep_unused(0)
