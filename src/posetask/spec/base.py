@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Strict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 GROUP: Final = "posetask.io"
@@ -81,6 +89,21 @@ class Part(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+    @model_validator(mode="after")
+    def _no_doubles(self) -> Self:
+        """A list that is a set, or is keyed by a field, says nothing twice; so the API server has it."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if not isinstance(extra, dict) or "x-kubernetes-list-type" not in extra:
+                continue
+            keys = extra.get("x-kubernetes-list-map-keys")
+            items = getattr(self, name) or ()
+            said = [getattr(item, str(keys[0])) if isinstance(keys, list) else item for item in items]
+            twice = sorted({str(one) for one in said if said.count(one) > 1})
+            if twice:
+                raise ValueError(f"{field.alias or name} has {', '.join(twice)} twice")
+        return self
 
     def wire(self) -> dict[str, Any]:
         """As it stands in the object: camel case, times as text, without what is not said."""
