@@ -24,7 +24,7 @@ from posetask.media.manifest import MANIFEST
 from posetask.media.remux import remux
 from posetask.messages import EndOfStream
 from posetask.runtime import process
-from posetask.runtime.stagefactory import RESULT
+from posetask.runtime.ownership import RESULT
 from posetask.storage.durable import write_durably
 from posetask.transport.kafka.reader import KafkaReader
 from posetask.transport.kafka.writer import KafkaWriter

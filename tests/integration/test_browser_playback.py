@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.manifest import INIT
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import posetask
-from posetask.cli.console import INTERRUPTED, out, show_error
+from posetask.cli import console
+from posetask.cli.console import INTERRUPTED, show_error
 from posetask.cli.lazy import Verb, add_verbs, lazy_group
 from posetask.errors import PoseTaskError
 
@@ -61,7 +62,7 @@ add_verbs(app, VERBS)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"posetask {posetask.__version__}")
+        console.out.print(f"posetask {posetask.__version__}")
         raise typer.Exit
 
 

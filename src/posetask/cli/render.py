@@ -11,7 +11,7 @@ from posetask.cli.console import err, out
 from posetask.cli.progress import reporter
 from posetask.errors import InvalidParameters
 from posetask.exports import read_poses
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.inputs import open_source, resolve
 from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline

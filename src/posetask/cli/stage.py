@@ -34,6 +34,8 @@ def stage(
 
     POSETASK_KAFKA_* say how to reach the brokers.
     """
+    # Every core has a worker already: OpenCV's own pool would only get in the way. Not every stage loads it.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     logging.basicConfig(level=os.environ.get("POSETASK_LOG_LEVEL", "WARNING").upper())
     # What this takes to import, other commands need not pay for.
     try:
@@ -50,9 +52,6 @@ def stage(
     except PoseTaskError as error:
         write_last_words(error)
         raise typer.Exit(show_error(error)) from None
-    import cv2
-
-    cv2.setNumThreads(1)  # every core has a worker already; OpenCV's own pool would only get in the way
     signal.signal(signal.SIGTERM, lambda number, frame: process.stop())
     signal.signal(signal.SIGINT, lambda number, frame: process.finish_early())
     if with_parent:

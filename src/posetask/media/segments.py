@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetask.errors import OutputError, OutputExists, StageFailed
-from posetask.media.encode import EncoderSettings, FragmentEncoder, encoder_name, stream_time_base
+from posetask.media.encode import FragmentEncoder, encoder_name, stream_time_base
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.manifest import INIT, MANIFEST, PLAYLIST, Manifest, Segment, digest
 from posetask.media.playlist import render
 from posetask.media.yuv import even_size

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from posetask.errors import InvalidParameters
 from posetask.exports import FORMATS
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.jpeg import WireCodec
 from posetask.messages import SourceInfo
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from posetask.errors import InvalidParameters
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.inputs import Source
 from posetask.messages import SourceInfo
 from posetask.stages.sinks import ImageSink, PictureSink, VideoSink

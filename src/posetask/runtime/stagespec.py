@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from posetask.errors import InvalidParameters, SourceNotFound
 from posetask.exports import RunMetadata
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.jpeg import WireCodec
 from posetask.messages import SourceInfo
 from posetask.transport import Window

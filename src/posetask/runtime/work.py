@@ -13,14 +13,13 @@ from typing import Any
 
 from posetask.errors import PoseTaskError, StageFailed
 from posetask.media.jpeg import WireCodec
+from posetask.runtime.ownership import RESULT, owns
 from posetask.runtime.reports import Failure, StageReport, State
 from posetask.runtime.runner import StageProgress, StageRunner
-from posetask.runtime.stagefactory import RESULT, build_annotator, build_producer, find_stage, owns
+from posetask.runtime.stagefactory import build_annotator, build_producer, find_stage
 from posetask.runtime.stagespec import StageProcessSpec
-from posetask.stages.annotator import AnnotatorStage
 from posetask.stages.base import Source, Stage, StageContext, parse_parameters
-from posetask.stages.producer import RAW_FRAMES, ProducerStage
-from posetask.stages.sinks import stream_folder
+from posetask.stages.names import ANNOTATOR, PRODUCER, RAW_FRAMES, stream_folder
 from posetask.storage.durable import write_durably
 from posetask.telemetry import Timings, available_cores
 from posetask.telemetry.metrics import StageSample
@@ -73,7 +72,8 @@ class StageWork:
         self._window = Window()
         self._lag: dict[str, int] = {}
         self._asking, self._closed = threading.Lock(), False
-        self._leaving = threading.Event()
+        self._published: StageReport | None = None
+        self._leaving, self._finishing = threading.Event(), threading.Event()
 
     def run(self) -> None:
         """Work to the end of the stream, or until :meth:`stop`; ``state`` then says which.
@@ -111,16 +111,18 @@ class StageWork:
             self._bus.cancel()
 
     def finish_early(self) -> bool:
-        """End the stream after the current frame, where this is the producer; whether it is, and could."""
-        if isinstance(self._stage, ProducerStage):
-            self._stage.stop()
-            return True
-        return False
+        """End the stream soon, in order, where this is a source; whether it is. From any thread."""
+        self._finishing.set()
+        if self._runner is not None:
+            self._runner.finish_early()
+        return issubclass(self.stage_class, Source)
 
     def look(self) -> StageReport:
         """How far it is."""
         if self.state == "starting" and self.ready:
             self.state = "running"
+        if self._published is not None:
+            return self._published.model_copy(update={"instance": self._instance, "state": self.state})
         at = self._runner.progress if self._runner is not None else StageProgress(self.spec.stage)
         return StageReport(
             run=self.spec.run,
@@ -159,7 +161,9 @@ class StageWork:
         spec = self.spec
         result = stream_folder(spec.output) / RESULT if spec.output is not None else None
         if result is not None and spec.output is not None and owns(spec.output, spec.run) and result.exists():
-            self.state = "done"  # an earlier process came to the end, and died before it could say so
+            # An earlier process came to the end, and died before it could say so.
+            self._published = StageReport.model_validate_json(result.read_bytes())
+            self.state = "done"
             return
         context = StageContext(spec.run, spec.device, self._cores, self._timings)
         self._stage = stage = self._build(context)
@@ -184,9 +188,11 @@ class StageWork:
             )
             if self._leaving.is_set():
                 runner.stop()
+            if self._finishing.is_set():
+                runner.finish_early()
             runner.run()
             if runner.progress.done:
-                if result is not None and isinstance(stage, AnnotatorStage):
+                if result is not None and self.spec.stage == ANNOTATOR:
                     write_durably(result, self.look().model_dump_json().encode())
                 self.state = "done"
             else:
@@ -201,11 +207,11 @@ class StageWork:
             self._closed = True
 
     def _build(self, context: StageContext) -> Stage[Any]:
-        if self.spec.stage == ProducerStage.name:
+        if self.spec.stage == PRODUCER:
             made, info = build_producer(self.spec, context)
             self._window = self.spec.window(info)
             return made
-        if self.spec.stage == AnnotatorStage.name:
+        if self.spec.stage == ANNOTATOR:
             annotator, info = build_annotator(self.spec, context, self._pressed)
             self._window = self.spec.window(info)
             return annotator

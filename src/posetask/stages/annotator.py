@@ -15,8 +15,7 @@ from posetask.errors import DamagedInput
 from posetask.exports import MultiWriter
 from posetask.messages import EndOfStream, Frame, Image, Message, Tracks
 from posetask.stages.base import Stage, StageContext, StageParameters
-from posetask.stages.bytetrack import BYTETRACK
-from posetask.stages.producer import RAW_FRAMES
+from posetask.stages.names import BYTETRACK, RAW_FRAMES
 from posetask.stages.sinks import PictureReport, PictureSink
 
 

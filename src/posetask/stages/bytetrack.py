@@ -11,11 +11,9 @@ from pydantic import Field
 
 from posetask.messages import EndOfStream, FrameHeader, Poses, Tracks
 from posetask.stages.base import Stage, StageContext, StageParameters
-from posetask.stages.rtmpose import RTMPOSE
+from posetask.stages.names import BYTETRACK, RTMPOSE
 from posetask.tracking.bytetrack import ByteTracker, ByteTrackParameters
 from posetask.tracking.interpolate import interpolate
-
-BYTETRACK = "bytetrack"
 
 
 class BytetrackParameters(StageParameters):

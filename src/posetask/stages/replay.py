@@ -11,8 +11,7 @@ from pydantic import Field
 from posetask.exports import PoseCursor, read_poses
 from posetask.messages import Frame, Tracks
 from posetask.stages.base import Stage, StageParameters
-from posetask.stages.bytetrack import BYTETRACK
-from posetask.stages.producer import RAW_FRAMES
+from posetask.stages.names import BYTETRACK, RAW_FRAMES
 
 
 class ReplayParameters(StageParameters):

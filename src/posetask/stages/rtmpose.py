@@ -13,10 +13,8 @@ from posetask.models.catalogue import PoseSpec
 from posetask.models.rtmpose import RtmposeEstimator
 from posetask.models.store import ResolvedModel, resolve_pose
 from posetask.stages.base import Batching, Stage, StageContext, StageParameters
-from posetask.stages.producer import RAW_FRAMES
-from posetask.stages.yolox import YOLOX, batching_for, model_facts
-
-RTMPOSE = "rtmpose"
+from posetask.stages.names import RAW_FRAMES, RTMPOSE, YOLOX
+from posetask.stages.yolox import batching_for, model_facts
 
 
 class RtmposeParameters(StageParameters):

@@ -10,11 +10,12 @@ from typing import Protocol
 import cv2
 
 from posetask.errors import InvalidParameters, OutputExists, StageFailed
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.manifest import MANIFEST, Manifest
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter
 from posetask.messages import FrameHeader, Image, SourceInfo
+from posetask.stages.names import stream_folder
 from posetask.storage.durable import refuse_existing, storage_errors, write_durably
 from posetask.telemetry import Timings
 
@@ -209,15 +210,6 @@ class ImageSink:
 
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-
-
-def stream_folder(output: Path) -> Path:
-    """Where the HLS stream of a running ``output`` lies.
-
-    >>> str(stream_folder(Path("clips/out.mp4")))
-    'clips/out.hls'
-    """
-    return output.with_suffix(".hls")
 
 
 def encode_image(image: Image, suffix: str) -> bytes:

@@ -13,9 +13,7 @@ from posetask.models.session import LoadedModel
 from posetask.models.store import ResolvedModel, resolve_detector
 from posetask.models.yolox import YoloxDetector
 from posetask.stages.base import Batching, Stage, StageContext, StageParameters
-from posetask.stages.producer import RAW_FRAMES
-
-YOLOX = "yolox"
+from posetask.stages.names import RAW_FRAMES, YOLOX
 
 
 class YoloxParameters(StageParameters):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from posetask.media.encode import EncoderSettings
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.manifest import Manifest
 from posetask.media.segments import SegmentWriter
 from posetask.messages import Image, SourceInfo

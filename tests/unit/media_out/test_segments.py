@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from posetask.errors import OutputError, OutputExists, StageFailed, StorageFull
-from posetask.media.encode import EncoderSettings, FragmentEncoder
+from posetask.media.encode import FragmentEncoder
+from posetask.media.encodersettings import EncoderSettings
 from posetask.media.manifest import INIT, MANIFEST, PLAYLIST, Manifest
 from posetask.media.remux import remux
 from posetask.media.segments import SegmentWriter
@@ -331,7 +332,7 @@ class TestResume:
             import os, pickle, signal
             from pathlib import Path
             import numpy as np
-            from posetask.media.encode import EncoderSettings
+            from posetask.media.encodersettings import EncoderSettings
             from posetask.media.segments import SegmentWriter
             info = pickle.loads({pickle.dumps(kit.source_info())!r})
             pictures = np.load({str(tmp_path / "pictures.npy")!r})
@@ -420,7 +421,7 @@ def test_no_space_is_storage_full_and_what_is_complete_stays(tmp_path: Path, kit
         from pathlib import Path
         import numpy as np
         from posetask.errors import StorageFull
-        from posetask.media.encode import EncoderSettings
+        from posetask.media.encodersettings import EncoderSettings
         from posetask.media.segments import SegmentWriter
         info = pickle.loads({pickle.dumps(kit.source_info())!r})
         pictures = np.load({str(tmp_path / "pictures.npy")!r})

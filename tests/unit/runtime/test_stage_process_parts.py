@@ -14,7 +14,8 @@ import pytest
 from posetask.errors import InvalidParameters, NotAvailable, OutputExists, PoseTaskError, SourceNotFound
 from posetask.messages import SourceInfo
 from posetask.runtime import health
-from posetask.runtime.stagefactory import build_annotator, claim, find_stage, owns, release
+from posetask.runtime.ownership import claim, owns, release
+from posetask.runtime.stagefactory import build_annotator, find_stage
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.stages import StageContext
 
