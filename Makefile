@@ -43,6 +43,10 @@ test: setup ## Run the tests (no root needed; a missing part skips and says what
 test-kafka: setup ## All tests over a real broker, the slow ones with killed processes included
 	@$(RUN) pytest -q -m "slow or not slow" tests/integration/kafka $(ARGS)
 
+.PHONY: test-kube
+test-kube: setup ## All tests on a real API server, the slow ones included (first `make kube-build`)
+	@$(RUN) pytest -q -m "slow or not slow" tests/integration/kube $(ARGS)
+
 .PHONY: lint
 lint: setup ## Style, types, floors of the house, generated files
 	@$(RUN) ruff check .

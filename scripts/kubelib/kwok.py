@@ -46,7 +46,7 @@ def configuration() -> str:
         "manageNodesWithLabelSelector": NODE_LABEL,
         "cidr": "10.0.0.1/16",
         "nodeIP": "10.0.0.1",
-        "nodePort": 10247,
+        "nodePort": 0,  # no kubelet's server: two clusters would fight for its port
         "nodeLeaseDurationSeconds": 40,
         "nodeLeaseParallelism": 4,
         "nodePlayStageParallelism": 4,

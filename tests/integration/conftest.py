@@ -1,20 +1,24 @@
-"""Fixtures for tests that need more than Python: a browser."""
+"""Fixtures for tests that need more than Python: a browser, a Kafka broker."""
 
 from __future__ import annotations
 
 import http.server
 import json
+import os
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+KAFKA = Path(__file__).parents[2] / "scripts" / "kafka"
 Watch = Callable[[Path, str], dict[str, Any]]
 
 FLAGS = (
@@ -30,6 +34,10 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
     "--remote-debugging-port=0",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kafka: needs a Kafka broker (Java and Maven, or POSETASK_KAFKA)")
 
 
 @pytest.fixture(scope="session")
@@ -127,3 +135,54 @@ def page() -> Callable[..., str]:
         return MP4_PAGE.replace("SOURCE", source).replace("RATE", str(rate))
 
     return make
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A running broker; ``folder`` is None for one that is not ours."""
+
+    bootstrap: str
+    folder: Path | None
+
+    def command(self, *arguments: str) -> str:
+        assert self.folder is not None
+        return run_script(*arguments, "--dir", str(self.folder))
+
+    @property
+    def pid(self) -> int:
+        assert self.folder is not None
+        return int((self.folder / "pid").read_text())
+
+
+def run_script(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, KAFKA, *arguments], capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        pytest.skip(
+            f"no Kafka broker: {done.stderr.strip()[:300]} (run: make setup-real, or set POSETASK_KAFKA)"
+        )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Broker]]:
+    """Starts a broker of one's own; all are stopped at the end."""
+    folders: list[Path] = []
+
+    def make(*settings: str) -> Broker:
+        folder = tmp_path_factory.mktemp("kafka")
+        folders.append(folder)
+        options = [part for setting in settings for part in ("--set", setting)]
+        # A pytest that is killed hard stops nothing itself.
+        tied = ("--with-process", str(os.getpid()))
+        return Broker(run_script("start", "--dir", str(folder), *tied, *options), folder)
+
+    yield make
+    for folder in folders:
+        subprocess.run([sys.executable, KAFKA, "stop", "--dir", folder], capture_output=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def broker(make_broker: Callable[..., Broker]) -> Broker:
+    """The session's broker: every test makes names of its own."""
+    given = os.environ.get("POSETASK_KAFKA")
+    return Broker(given, None) if given else make_broker()
