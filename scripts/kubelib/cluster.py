@@ -39,20 +39,25 @@ class Cluster:
     Args:
         folder: Data, certificates, logs, pid files and ``kubeconfig``.
         tied: The programs die with this process; else they outlive it, and another call finds them.
+        address: Where the API server listens.
     """
 
-    def __init__(self, folder: Path, tied: bool) -> None:
+    parts: tuple[str, ...] = PARTS
+    """What there is, in the order of their start."""
+
+    def __init__(self, folder: Path, tied: bool, address: str = "127.0.0.1") -> None:
         self.folder = folder.resolve()
         self.kubeconfig = self.folder / "kubeconfig"
         self.tied = tied
-        self._parts = {name: Process(name, self.folder) for name in PARTS}
+        self.address = address
+        self._parts = {name: Process(name, self.folder) for name in self.parts}
         self._ports = self.folder / "ports.json"
         self._environment = {"PATH": os.defpath, "HOME": str(self.folder)}  # no proxy, no caller's settings
 
     def part(self, name: str) -> Process:
         """One of the programs."""
         if name not in self._parts:
-            raise KubeFailed(f"no part {name!r}; there are {', '.join(PARTS)}")
+            raise KubeFailed(f"no part {name!r}; there are {', '.join(self.parts)}")
         return self._parts[name]
 
     @property
@@ -63,7 +68,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """Address of the API server."""
-        return f"https://127.0.0.1:{self._read_ports()[API_SERVER]}"
+        return f"https://{self.address}:{self._read_ports()[API_SERVER]}"
 
     def start(self, parts: Iterable[str] = CORE) -> None:
         """Start what does not run yet; returns when the API server and the controllers answer.
@@ -71,9 +76,9 @@ class Cluster:
         Raises:
             KubeFailed: A program is missing or does not start; the end of its log is in the message.
         """
-        wanted = [name for name in PARTS if name in set(parts)]
+        wanted = [name for name in self.parts if name in set(parts)]
         for name in wanted:
-            need(name)
+            self.program(name)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for attempt in range(ATTEMPTS):
             try:
@@ -95,7 +100,15 @@ class Cluster:
 
     def stop(self) -> list[str]:
         """End all parts, the last started first; says which ran. The data stay."""
-        return [name for name in reversed(PARTS) if self._parts[name].stop()]
+        return [name for name in reversed(self.parts) if self._parts[name].stop()]
+
+    def program(self, name: str) -> Path:
+        """The program of a part.
+
+        Raises:
+            KubeFailed: It is not there.
+        """
+        return need(name)
 
     def restart(self, name: str) -> None:
         """Start a part again that was stopped or killed, on its old port and data."""
@@ -193,14 +206,14 @@ class Cluster:
         return command
 
     def _api_server(self, ports: dict[str, int], authority: Authority) -> list[str | Path]:
-        server = authority.server("kube-apiserver", SERVICE_ADDRESS)
+        server = authority.server("kube-apiserver", SERVICE_ADDRESS, self.address)
         admin = authority.client("posetask-admin", "system:masters")
         kubeconfig.write(self.kubeconfig, self.server, authority.certificate, admin)
         accounts = authority.service_accounts()
         return [
             need(API_SERVER),
             f"--etcd-servers=http://127.0.0.1:{ports[ETCD]}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self.address}",
             f"--secure-port={ports[API_SERVER]}",
             f"--tls-cert-file={server.certificate}",
             f"--tls-private-key-file={server.key}",

@@ -59,8 +59,9 @@ class Tool:
 
     @property
     def home(self) -> Path:
-        """Folder of its builds; another go.sum is another folder, so that no old program is ever taken."""
-        said = [self.folder.joinpath(part).read_bytes() for part in ("go.mod", "go.sum")]
+        """Folder of its builds; another go.sum or source is another folder, so that no old program is ever taken."""
+        ours = sorted(self.folder.rglob("*.go"))
+        said = [path.read_bytes() for path in (self.folder / "go.mod", self.folder / "go.sum", *ours)]
         key = hashlib.sha256(b"\0".join([*said, self.ldflags.encode(), platform.machine().encode()]))
         return cache() / f"{self.name}-{self.version}-{key.hexdigest()[:12]}"
 
@@ -106,6 +107,18 @@ TOOLS = (
         "helm.sh/helm/v4",
         {"helm": "helm.sh/helm/v4/cmd/helm"},
         ("helm.sh/helm/v4/internal/version.version={version}",),
+    ),
+    Tool("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"}),
+    Tool(
+        "versitygw",
+        "github.com/versity/versitygw",
+        {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+        ("main.Version={version}",),
+    ),
+    Tool(
+        "node",
+        "k8s.io/kubelet",
+        {name: f"posetask.io/hack/kube/node/{name}" for name in ("gpu-plugin", "pause")},
     ),
 )
 
