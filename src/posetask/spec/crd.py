@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import yaml
@@ -10,7 +11,7 @@ from posetask.spec.base import GROUP, KIND, NAME_LIMIT, PLURAL, VERSION
 from posetask.spec.rules import RULES
 from posetask.spec.spec import PoseTaskSpec
 from posetask.spec.status import PoseTaskStatus
-from posetask.spec.structural import Schema, rule, structural, transition_rules
+from posetask.spec.structural import Schema, immutable, rule, structural, transition_rules
 
 SELECTABLE: Final = (
     ".spec.execution.mode",
@@ -49,6 +50,20 @@ def spec_schema() -> Schema:
         *transition_rules(PoseTaskSpec),
     ]
     return schema
+
+
+def changeable() -> frozenset[str]:
+    """Paths below ``spec`` of what may change during the life of a task."""
+    fixed = {".".join(path) for path in immutable(PoseTaskSpec)}
+    return frozenset(_leaves(structural(PoseTaskSpec), "")) - fixed - {"stages"}
+
+
+def _leaves(schema: Schema, at: str) -> Iterator[str]:
+    for name, field in schema["properties"].items():
+        if "properties" in field:
+            yield from _leaves(field, f"{at}{name}.")
+        else:
+            yield f"{at}{name}"
 
 
 def root_schema() -> Schema:

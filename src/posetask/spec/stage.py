@@ -139,7 +139,7 @@ class StageSpec(Part):
         default_factory=dict,
         max_length=32,
         description='Parameters of the stage, by name: integers or strings ("0.3", "true"). Each is checked '
-        "against what the stage declares (posetask stages describe NAME).",
+        "against what the stage declares; docs/posetask.md lists those of the built-in stages.",
     )
 
     @property
