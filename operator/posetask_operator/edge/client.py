@@ -6,6 +6,7 @@ Nothing here knows what a Pod looks like: typed models refuse fields that are ne
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
 import time
@@ -34,7 +35,8 @@ Json = dict[str, Any]
 Guard = Callable[[], float]
 """Raises ``LeaseLost`` where writing is not allowed; else the seconds for which it still is."""
 
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _writing: ContextVar[bool] = ContextVar("posetask_writing", default=False)
 
 
@@ -73,21 +75,26 @@ class KubeClient:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(self._fence)
         trace.on_connection_create_end.append(self._fence)
-        connection.configuration.trace_configs = [trace]
-        self._rest: Any = RESTClientObject(connection.configuration)  # untyped upstream
+        # A copy: the session is made at the first request, and two clients share the connection.
+        configuration: Any = copy.copy(connection.configuration)
+        configuration.trace_configs = [trace]
+        self._rest: Any = RESTClientObject(configuration)  # untyped upstream
 
     async def close(self) -> None:
         """Close the connections."""
         await self._rest.close()
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Json | None:
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, *, metadata_only: bool = False
+    ) -> Json | None:
         """The object, as it is now; None where there is none.
 
         Raises:
             PoseTaskError: As :mod:`~posetask_operator.edge.faults` says.
         """
+        headers = {"Accept": METADATA_ONLY} if metadata_only else {}
         try:
-            return await self._ask("GET", resource.path(namespace, name))
+            return await self._ask("GET", resource.path(namespace, name), headers=headers)
         except NotThere:
             return None
 
@@ -105,7 +112,7 @@ class KubeClient:
         Raises:
             PoseTaskError: As above.
         """
-        headers = {"Accept": METADATA_ONLY} if metadata_only else {}
+        headers = {"Accept": METADATA_LIST} if metadata_only else {}
         query: dict[str, str] = {"limit": str(page)} | ({"labelSelector": labels} if labels else {})
         items: list[Json] = []
         for _ in range(10_000):

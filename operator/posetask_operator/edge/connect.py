@@ -77,7 +77,7 @@ async def connect(kubeconfig: str | None = None, *, namespace: str | None = None
         raise InvalidParameters(
             f"no API server: {error}", hint="set KUBECONFIG, or run in a pod with a service account"
         ) from error
-    configuration.retries = False  # what may be tried again is decided in client.py
+    configuration.retries = None  # what may be tried again is decided in client.py
     configuration.connection_pool_maxsize = 32
     return Connection(configuration, namespace or own)
 

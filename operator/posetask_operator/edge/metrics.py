@@ -20,6 +20,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from posetask.errors import PoseTaskError
+from posetask.spec.status import PoseTaskStatus
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _WAITS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 CONTROLLER = "posetask"
@@ -137,6 +140,29 @@ class OperatorMetrics:
         """A request to the API server ended."""
         self._requests.labels(str(status), method).inc()
         self._latency.labels(method).observe(seconds)
+
+    def kafka_call(self, call: str, seconds: float, error: PoseTaskError | None) -> None:
+        """A call to the brokers ended."""
+        self.topics.labels(call).observe(seconds)
+        if error is not None:
+            self.kafka_errors.labels(call, error.reason).inc()
+
+    def action(self, name: str, result: str) -> None:
+        """An action of a plan was done, or failed for a reason."""
+        self.actions.labels(name, result).inc()
+        if name == "WriteTombstone" and result == "done":
+            self.orphaned.inc()
+
+    def transition(self, before: PoseTaskStatus, after: PoseTaskStatus, profile: str) -> None:
+        """A status was written."""
+        if after.attempt > before.attempt and after.admitted_time is not None:
+            self.admissions.labels(profile).inc()
+            if after.queued_time is not None:
+                waited = (after.admitted_time - after.queued_time).total_seconds()
+                self.queue_wait.labels(profile).observe(max(0.0, waited))
+        if after.terminal is not None and before.terminal is None:
+            result = "succeeded" if after.terminal.status == "True" else "failed"
+            self.finished.labels(result, after.terminal.reason).inc()
 
     def render(self) -> bytes:
         """In Prometheus' text format."""

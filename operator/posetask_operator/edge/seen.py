@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from posetask.spec import PoseTaskSpec, PoseTaskStatus
+from posetask_operator.core.names import ATTEMPT_LABEL, STAGE_LABEL
 from posetask_operator.core.observed import JobSeen, PodSeen, TaskSeen
-from posetask_operator.edge.labels import ATTEMPT_LABEL, STAGE_LABEL
 
 Json = Mapping[str, Any]
 

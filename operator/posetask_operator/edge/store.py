@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from posetask.transport.kafka.names import run_id
-from posetask_operator.edge.labels import RUN_LABEL
+from posetask_operator.core.names import RUN_LABEL
 
 Kind = Literal["task", "job", "pod"]
 Json = dict[str, Any]
@@ -56,6 +56,14 @@ class Store:
         """All PoseTasks."""
         return list(self._bodies["task"].values())
 
+    def states(self) -> dict[str, int]:
+        """Count of tasks by their printed state."""
+        found: dict[str, int] = {}
+        for body in self._bodies["task"].values():
+            state = str((body.get("status") or {}).get("state") or "Pending")
+            found[state] = found.get(state, 0) + 1
+        return found
+
     def has_uid(self, uid: str) -> bool:
         """Whether a PoseTask of this uid is there."""
         return uid in self._bodies["task"]
@@ -71,6 +79,13 @@ class Store:
     def versions(self, kind: Kind) -> dict[str, int]:
         """Version of every object, by uid."""
         return {uid: version(body) for uid, body in self._bodies[kind].items()}
+
+    def places(self, kind: Kind) -> dict[str, tuple[int, str]]:
+        """Version and namespace of every object, by uid."""
+        return {
+            uid: (version(body), str(body["metadata"]["namespace"]))
+            for uid, body in self._bodies[kind].items()
+        }
 
     def put(self, kind: Kind, body: Json) -> None:
         """Seen so: by a watch, a list, or as the answer to a write. Older news is passed over."""

@@ -118,7 +118,7 @@ class Brokers:
             record=record,
             topics=look.topics.get(run, {}),
             groups=found,
-            progress_keys=frozenset(self._follower.reports(run)),
+            progress_keys=self._follower.keys(run),
             partitions=look.partitions if look.error is None else None,
         )
 
@@ -165,6 +165,8 @@ class Brokers:
             self._follower.put_report(run, stage, None, await self._thread("tombstone", call))
 
     async def _looked(self) -> _Look:
+        if self._look.error is not None and self._looking.locked():
+            return self._look  # brokers that are away shall not hold up every task for a time-out
         async with self._looking:
             if time.monotonic() - self._look.at > FRESH_SECONDS:
                 try:

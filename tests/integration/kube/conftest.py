@@ -146,7 +146,7 @@ def _served(api: Any) -> bool:
     try:
         api.list(TASKS, "posetasks")
     except Refused as error:
-        if error.code != 404:
+        if error.code not in {404, 429}:
             raise
         return False
     return True
