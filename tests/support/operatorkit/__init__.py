@@ -1,1 +1,1 @@
-"""What tests, benches and chaos plans of the operator share: proxies that count and break, and a player of pods."""
+"""What tests, benches and chaos plans of the operator share: proxies that break things, a player of pods."""
