@@ -11,8 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,7 +60,7 @@ class Follower:
         self._settings, self._on_report = settings, on_report
         self._lock = threading.Lock()
         self._runs: dict[str, Entry] = {}
-        self._reports: dict[str, dict[str, Entry]] = {}
+        self._reports: dict[str, dict[str, Entry]] = {}  # by run and process
         self._caught_up = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="kafka-follow", daemon=True)
@@ -92,10 +92,20 @@ class Follower:
             return [e.value for e in self._runs.values() if isinstance(e.value, RunRecord)]
 
     def reports(self, run: str) -> dict[str, ReportSeen]:
-        """The last words of a run's stages."""
+        """The last words of a run's stages; replicas speak as one."""
         with self._lock:
             found = dict(self._reports.get(run, {}))
-        return {stage: e.value for stage, e in found.items() if isinstance(e.value, ReportSeen)}
+        said: dict[str, list[ReportSeen]] = {}
+        for key in sorted(found):
+            if isinstance(report := found[key].value, ReportSeen):
+                said.setdefault(report.stage, []).append(report)
+        return {stage: together(reports) for stage, reports in said.items()}
+
+    def keys(self, run: str) -> frozenset[str]:
+        """What the run's processes speak under: a stage's name, or a replica's (``yolox.1``)."""
+        with self._lock:
+            found = self._reports.get(run, {})
+            return frozenset(key for key, e in found.items() if isinstance(e.value, ReportSeen))
 
     def put_run(self, run: str, record: RunRecord | None, offset: int) -> None:
         """The key stands so at that offset; older news of it is passed over."""
@@ -103,15 +113,15 @@ class Follower:
             if self._runs.get(run, Entry(-1, None)).offset < offset:
                 self._runs[run] = Entry(offset, record)
 
-    def put_report(self, run: str, stage: str, report: ReportSeen | None, offset: int) -> None:
-        """The same of a stage's word."""
+    def put_report(self, run: str, process: str, report: ReportSeen | None, offset: int) -> None:
+        """The same of a process's word."""
         with self._lock:
-            stages = self._reports.setdefault(run, {})
-            before = stages.get(stage, Entry(-1, None))
+            processes = self._reports.setdefault(run, {})
+            before = processes.get(process, Entry(-1, None))
             if before.offset >= offset:
                 return
-            stages[stage] = Entry(offset, report)
-            if all(entry.value is None for entry in stages.values()):
+            processes[process] = Entry(offset, report)
+            if all(entry.value is None for entry in processes.values()):
                 del self._reports[run]
         known = before.value if isinstance(before.value, ReportSeen) else None
         self._on_report(run, known, report)
@@ -156,10 +166,11 @@ class Follower:
         if message.topic() == RUNS:
             self.put_run(key, parse_record(message.value()), offset)
             return
-        run, slash, stage = key.rpartition("/")
+        run, slash, process = key.rpartition("/")
         if slash:
             _, millis = message.timestamp()
-            self.put_report(run, stage, parse_report(stage, message.value(), millis), offset)
+            stage, _, _ = process.partition(".")
+            self.put_report(run, process, parse_report(stage, message.value(), millis), offset)
 
 
 def write_record(record: RunRecord) -> bytes:
@@ -205,6 +216,31 @@ def parse_report(stage: str, value: bytes | None, millis: int) -> ReportSeen | N
         lag=sum(_count(n) for n in lag.values()) if isinstance(lag, dict) else 0,
         facts=found["facts"] if isinstance(found.get("facts"), dict) else {},
         error=_failure(error) if isinstance(error, dict) else None,
+    )
+
+
+_STATES = ("failed", "stopped", "starting", "running", "done")
+"""The first of these that a replica is in is the stage's."""
+
+
+def together(reports: Sequence[ReportSeen]) -> ReportSeen:
+    """What the replicas of a stage say, as one word: counts are summed, the state is that of the worst.
+
+    >>> from datetime import UTC, datetime
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> said = [ReportSeen("yolox", "done", at, frames=3), ReportSeen("yolox", "running", at, frames=2)]
+    >>> together(said).state, together(said).frames
+    ('running', 5)
+    """
+    if len(reports) == 1:
+        return reports[0]
+    worst = min(reports, key=lambda report: _STATES.index(report.state) if report.state in _STATES else -1)
+    return replace(
+        worst,
+        at=max(report.at for report in reports),
+        frames=sum(report.frames for report in reports),
+        quarantined=sum(report.quarantined for report in reports),
+        lag=sum(report.lag for report in reports),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -21,6 +21,7 @@ from posetask.errors import InvalidParameters, NotAvailable, PoseTaskError
 from posetask.exports import FORMATS
 from posetask.runtime.embedded import EmbeddedRun
 from posetask.runtime.options import RunOptions, default_output
+from posetask.runtime.replicas import parse_replicas
 from posetask.runtime.sources import Source, resolve
 from posetask.runtime.summary import Summary
 from posetask.storage.durable import storage_errors
@@ -70,6 +71,9 @@ def run(
         str | None,
         typer.Option(metavar="BROKER", help="five processes over this Kafka, host:port (POSETASK_KAFKA_*)"),
     ] = None,
+    replicas: Annotated[
+        str, typer.Option(metavar="STAGE=N,…", help="with --kafka: several processes of yolox and rtmpose")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Find, pose and track the people in IN; leave an annotated video and data."""
@@ -99,6 +103,12 @@ def run(
                 "frame_rate": frame_rate,
             }
         )
+        processes = parse_replicas(replicas)
+        if processes and kafka is None:
+            raise InvalidParameters(
+                "replicas are processes of their own, and need a broker between them",
+                hint="add --kafka HOST:PORT, or leave --replicas away",
+            )
         sources = resolve(source)
         outputs = plan_outputs(sources, output)
     except PoseTaskError as error:
@@ -106,7 +116,7 @@ def run(
     code = 0
     for one, target in zip(sources, outputs, strict=True):
         try:
-            summary = run_one(one, target, options, kafka)
+            summary = run_one(one, target, options, kafka, processes)
         except PoseTaskError as error:
             failed = show_error(error, as_json=as_json)
             code = code or failed
@@ -144,7 +154,13 @@ def plan_outputs(sources: list[Source], output: Path | None) -> list[Path]:
     return targets
 
 
-def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None = None) -> Summary:
+def run_one(
+    source: Source,
+    output: Path,
+    options: RunOptions,
+    kafka: str | None = None,
+    replicas: Mapping[str, int] | None = None,
+) -> Summary:
     """Work one source, with progress on standard error; Ctrl-C ends it early, a second one at once.
 
     Args:
@@ -152,6 +168,7 @@ def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None
         output: Where the result goes.
         options: Of the run.
         kafka: Bootstrap servers, for a run over Kafka; None keeps it all in this process.
+        replicas: Processes of a stage that shall have more than one, over Kafka.
 
     Raises:
         PoseTaskError: The run failed; nothing was published.
@@ -161,7 +178,7 @@ def run_one(source: Source, output: Path, options: RunOptions, kafka: str | None
     if kafka is None:
         running = EmbeddedRun(source, output, options)
     else:
-        running = _distributed(source, output, options, kafka)
+        running = _distributed(source, output, options, kafka, replicas or {})
     total = running.frames_expected
     with _interruptible(running), reporter(err, source.name, total) as progress:
         running.start()
@@ -188,14 +205,16 @@ class _Running(Protocol):
     def wait(self, timeout: float | None = None) -> Summary | None: ...
 
 
-def _distributed(source: Source, output: Path, options: RunOptions, kafka: str) -> _Running:
+def _distributed(
+    source: Source, output: Path, options: RunOptions, kafka: str, replicas: Mapping[str, int]
+) -> _Running:
     try:
         from posetask.runtime.distributed import DistributedRun
         from posetask.transport.kafka.settings import KafkaSettings
     except ModuleNotFoundError as error:
         raise NotAvailable(f"{error.name} is not installed", hint="install posetask[kafka]") from None
     settings = KafkaSettings.from_environment({**os.environ, "POSETASK_KAFKA": kafka})
-    return DistributedRun(source, output, options, settings)
+    return DistributedRun(source, output, options, settings, replicas=replicas)
 
 
 @contextmanager

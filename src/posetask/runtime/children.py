@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from posetask.errors import PoseTaskError, StageFailed
-from posetask.runtime.reports import Failure
+from posetask.runtime.reports import Failure, process_key
 from posetask.runtime.stagespec import StageProcessSpec
 
 MOST_STARTS = 6
@@ -33,6 +33,10 @@ class Child:
         folder: For its specification, its log and its last words.
         environment: How it reaches the brokers; over ours.
         command: See :data:`COMMAND`.
+
+    Attributes:
+        name: The stage's, with the number of a replica that is not alone.
+        starts: How often it was started.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Child:
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self.name = spec.stage
+        self.name = process_key(spec.stage, spec.replica, spec.replicas)
         self.starts = 0
         self._in_a_row, self._frames = 0, 0
         self._spec = folder / f"{self.name}.json"
@@ -50,7 +54,7 @@ class Child:
         self._spec.write_text(spec.model_dump_json(exclude_defaults=True))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self._environment = inherited | {**environment, "POSETASK_TERMINATION_LOG": str(self._last_words)}
-        self._command = (*command, "stage", self.name, "--spec", str(self._spec))
+        self._command = (*command, "stage", spec.stage, "--spec", str(self._spec))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""A run over Kafka on this machine: five processes, one broker, the files of the embedded run."""
+"""A run over Kafka on this machine: five processes or more, one broker, the files of the embedded run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,21 @@ from posetask.runtime.children import COMMAND, Child, end_all
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
 from posetask.runtime.ownership import OWNER, RESULT, release, sweep
+from posetask.runtime.replicas import check_replicas, partitions
 from posetask.runtime.reports import StageReport
 from posetask.runtime.sources import Source, open_source
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.summary import ModelUse, Summary
-from posetask.stages.names import BYTETRACK, MODULES, RAW_FRAMES, RTMPOSE, YOLOX, stream_folder
+from posetask.stages.names import (
+    ANNOTATOR,
+    MODULES,
+    PRODUCER,
+    RAW_FRAMES,
+    RTMPOSE,
+    TOPICS,
+    YOLOX,
+    stream_folder,
+)
 from posetask.storage.durable import refuse_existing
 from posetask.telemetry import available_cores
 from posetask.transport import Cancelled
@@ -47,7 +58,7 @@ _GRACE_SECONDS = 10.0
 
 
 class DistributedRun:
-    """One video, worked by five processes of this machine over a Kafka broker.
+    """One video, worked by a process a stage, or several, of this machine over a Kafka broker.
 
     What can be refused without the broker is refused here; topics are made by :meth:`start` and are gone,
     confirmed, when :meth:`wait` returns.
@@ -59,6 +70,10 @@ class DistributedRun:
         settings: How to reach the brokers.
         environment: Variables for the processes, which say the same as ``settings``.
         command: What starts a process of ours; ``stage NAME …`` follows.
+        replicas: Processes of a stage that shall have more than one; they share the machine's cores.
+
+    Attributes:
+        children: By name: the stage's, with a number where it has replicas (``yolox.0``).
 
     Raises:
         PoseTaskError: The source, a model, an option or the output is refused.
@@ -72,7 +87,10 @@ class DistributedRun:
         settings: KafkaSettings,
         environment: dict[str, str] | None = None,
         command: Sequence[str] = COMMAND,
+        replicas: Mapping[str, int] | None = None,
     ) -> None:
+        self.replicas = dict(replicas or {})
+        check_replicas(self.replicas)
         if source.kind != "video":
             raise InvalidParameters("images are not run over Kafka", hint="leave --kafka away")
         self.source, self.output, self.options, self._settings = source, output, options, settings
@@ -101,9 +119,12 @@ class DistributedRun:
         )
         self._environment = {"POSETASK_KAFKA": settings.bootstrap, **(environment or {})}
         self._folder = Path(tempfile.mkdtemp(prefix="posetask-run-"))
-        self.children = {
-            name: Child(self._spec(name), self._folder, self._environment, command) for name in NAMES
-        }
+        processes = [
+            Child(self._spec(name, number), self._folder, self._environment, command)
+            for name in NAMES
+            for number in range(self.replicas.get(name, 1))
+        ]
+        self.children = {child.name: child for child in processes}
         self._reports: dict[str, StageReport] = {}
         self._given_up: dict[tuple[str, str], int] = {}
         self._interrupted, self._cancelled = threading.Event(), threading.Event()
@@ -125,8 +146,12 @@ class DistributedRun:
             kept = result_config(keep_seconds=KEEP_SECONDS, message_bytes=self._settings.message_bytes)
             admin.create(
                 [
-                    TopicSpec(topic_name(RAW_FRAMES, self.run), 1, raw),
-                    *(TopicSpec(topic_name(t, self.run), 1, kept) for t in (YOLOX, RTMPOSE, BYTETRACK)),
+                    TopicSpec(
+                        topic_name(topic, self.run),
+                        partitions(topic, self.replicas),
+                        raw if topic == RAW_FRAMES else kept,
+                    )
+                    for topic in TOPICS
                 ]
             )
             self._progress = ProgressReader(self._settings, self.run)
@@ -156,12 +181,12 @@ class DistributedRun:
     @property
     def annotated(self) -> tuple[int, int]:
         """Frames done so far, and the most people seen in one."""
-        report = self._reports.get("annotator")
+        report = self._reports.get(ANNOTATOR)
         return (report.frames, int(report.facts.get("people", 0))) if report is not None else (0, 0)
 
     @property
     def reports(self) -> dict[str, StageReport]:
-        """The last word of every stage that said one."""
+        """The last word of every process that said one."""
         return dict(self._reports)
 
     @property
@@ -188,7 +213,7 @@ class DistributedRun:
             raise self._failure
         return self._summary
 
-    def _spec(self, name: str) -> StageProcessSpec:
+    def _spec(self, name: str, number: int) -> StageProcessSpec:
         o = self.options
         parameters: dict[str, dict[str, Any]] = {
             "producer": {"every_n": o.every_n},
@@ -204,6 +229,9 @@ class DistributedRun:
             stage=name,
             parameters=parameters[name],
             device=o.device,
+            replica=number,
+            replicas=(count := self.replicas.get(name, 1)),
+            cores=max(1, available_cores() // count) if count > 1 else None,
             wire_codec=o.wire_codec or "jpeg:90",
             encoder=o.encoder,
         )
@@ -245,12 +273,12 @@ class DistributedRun:
                     child.start(report.frames if report is not None else 0)
             if self._interrupted.is_set() and time.monotonic() - asked > 1.0 and self._decoding:
                 asked = time.monotonic()
-                self.children["producer"].send(signal.SIGINT)
+                self.children[PRODUCER].send(signal.SIGINT)
 
     @property
     def _decoding(self) -> bool:
         """A process that is not up yet would not know what to do with a signal."""
-        report = self._reports.get("producer")
+        report = self._reports.get(PRODUCER)
         return report is not None and report.state == "running"
 
     def _listen(self, seconds: float) -> None:
@@ -263,20 +291,21 @@ class DistributedRun:
     def _hear_last_words(self) -> None:
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
         while time.monotonic() < deadline and not all(
-            (report := self._reports.get(name)) is not None and report.state == "done" for name in NAMES
+            (report := self._reports.get(name)) is not None and report.state == "done"
+            for name in self.children
         ):
             self._listen(_POLL_SECONDS)
         with suppress(OSError, ValidationError):
             said = (stream_folder(self.output) / RESULT).read_bytes()
-            self._reports["annotator"] = StageReport.model_validate_json(said)
+            self._reports[ANNOTATOR] = StageReport.model_validate_json(said)
 
     def _summarise(self) -> Summary:
-        facts = {name: report.facts for name, report in self._reports.items()}
-        counts, decode = facts.get("annotator", {}), facts.get("producer", {}).get("decode", {})
-        busy: dict[str, float] = {}
+        facts = {report.stage: report.facts for report in self._reports.values()}
+        counts, decode = facts.get(ANNOTATOR, {}), facts.get(PRODUCER, {}).get("decode", {})
+        busy: Counter[str] = Counter()
         for report in self._reports.values():
-            busy |= report.busy
-        models = {"detector": facts.get("yolox", {}), "pose": facts.get("rtmpose", {})}
+            busy.update(report.busy)
+        models = {"detector": facts.get(YOLOX, {}), "pose": facts.get(RTMPOSE, {})}
         given_up = self.quarantined
         frames = int(counts.get("frames", 0))
         warnings = list(decode.get("problems", []))
@@ -298,19 +327,19 @@ class DistributedRun:
             models={name: ModelUse(**said["model"]) for name, said in models.items() if "model" in said},
             warnings=warnings,
             interrupted=self._interrupted.is_set(),
-            busy=dict(sorted(busy.items(), key=lambda item: -item[1])),
+            busy=dict(busy.most_common()),
             cores=available_cores(),
         )
 
     def _clean_up(self) -> None:
         """Leave nothing but the result: every step is tried, and what failed is said, not raised."""
         admin = TopicAdmin(self._settings)
-        topics = [topic_name(topic, self.run) for topic in (RAW_FRAMES, YOLOX, RTMPOSE, BYTETRACK)]
+        topics = [topic_name(topic, self.run) for topic in TOPICS]
         groups = [group_name(stage, self.run) for stage in NAMES[1:]]
         steps: list[Callable[[], None]] = [
             lambda: admin.delete(topics),
             lambda: admin.delete_groups(groups),
-            lambda: forget(self._settings, self.run, NAMES),
+            lambda: forget(self._settings, self.run, self.children),
         ]
         for step in steps:
             try:

@@ -101,7 +101,7 @@ class StageProcess:
             report = self.report
             if ended or (report.state, report.frames) != said:
                 said = (report.state, report.frames)
-                progress.write(report.run, report.stage, report.model_dump_json().encode())
+                progress.write(report.run, report.key, report.model_dump_json().encode())
             if ended:
                 return
 

@@ -46,6 +46,8 @@ class StageReport(BaseModel):
 
     run: str
     stage: str
+    replica: int = Field(0, description="which of the stage's processes this is")
+    replicas: int = Field(1, description="how many it has")
     instance: str = Field(description="of the process: a new one for every start")
     state: State
     frames: int = Field(0, description="done, by earlier processes too")
@@ -56,3 +58,17 @@ class StageReport(BaseModel):
     busy: dict[str, float] = Field(default_factory=dict, description="seconds of work by step")
     cores: int = 1
     error: Failure | None = None
+
+    @property
+    def key(self) -> str:
+        """What it stands under: the stage's name, with the number of a replica that is not alone."""
+        return process_key(self.stage, self.replica, self.replicas)
+
+
+def process_key(stage: str, replica: int = 0, replicas: int = 1) -> str:
+    """Name of one process of a run.
+
+    >>> process_key("yolox"), process_key("yolox", 1, 2)
+    ('yolox', 'yolox.1')
+    """
+    return stage if replicas == 1 else f"{stage}.{replica}"

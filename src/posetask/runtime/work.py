@@ -15,6 +15,7 @@ from posetask.errors import PoseTaskError, StageFailed
 from posetask.media.jpeg import WireCodec
 from posetask.runtime.ownership import RESULT, owns
 from posetask.runtime.reports import Failure, StageReport, State
+from posetask.runtime.replicas import check_stage
 from posetask.runtime.runner import StageProgress, StageRunner
 from posetask.runtime.stagefactory import build_annotator, build_producer, find_stage
 from posetask.runtime.stagespec import StageProcessSpec
@@ -46,7 +47,7 @@ class StageWork:
         error: Why it failed.
 
     Raises:
-        InvalidParameters: There is no such stage.
+        InvalidParameters: There is no such stage, or it cannot have replicas.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class StageWork:
         self.state: State = "starting"
         self.error: PoseTaskError | None = None
         self._instance = uuid.uuid4().hex[:12]
+        check_stage(self.stage_class, spec.replicas)
         self._timings = Timings(on_step)
         self._cores = spec.cores or available_cores()
         self._stage: Stage[Any] | None = None
@@ -135,6 +137,8 @@ class StageWork:
             lag=self._lags(),
             facts=self._stage.facts() if self._stage is not None else {},
             busy=self._timings.seconds(),
+            replica=self.spec.replica,
+            replicas=self.spec.replicas,
             cores=self._cores,
             error=Failure.of(self.error) if self.error is not None else None,
         )

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from posetask.errors import PoseTaskError, StageFailed
@@ -30,6 +28,7 @@ from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, result_config
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
 Models = tuple[Path, Path]
+Same = Callable[[Path, Path], None]
 
 
 def posetask(*args: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,24 +47,6 @@ def pictures(path: Path) -> list[Any]:
 
 def names_of(settings: KafkaSettings, run: str) -> list[str]:
     return [name for name in TopicAdmin(settings).existing() if name.endswith(run)]
-
-
-def same_people(ours: Path, theirs: Path) -> None:
-    """Counts, order and ids equal; boxes and keypoints within 1e-3 px, scores within 1e-5."""
-    a, b = pq.read_table(ours), pq.read_table(theirs)
-    assert a.num_rows == b.num_rows > 0
-    assert a.schema.names == b.schema.names
-    for name in a.schema.names:
-        x, y = a[name].combine_chunks(), b[name].combine_chunks()
-        while hasattr(x, "flatten") and str(x.type).startswith(("list", "fixed_size_list")):
-            assert x.value_lengths().equals(y.value_lengths()), name
-            x, y = x.flatten(), y.flatten()
-        if str(x.type) in {"float", "double", "halffloat"}:
-            within = 1e-5 if "score" in name else 1e-3
-            one, other = x.to_numpy(zero_copy_only=False), y.to_numpy(zero_copy_only=False)
-            np.testing.assert_allclose(one, other, rtol=0, atol=within, err_msg=name)
-        else:
-            assert x.equals(y), name
 
 
 @pytest.fixture
@@ -92,24 +73,8 @@ def kill_until_the_end(run: DistributedRun, name: str) -> None:
         run.children[name].kill()
 
 
-@pytest.fixture(scope="session")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """600 frames of 320x180: the red square goes round and round."""
-    path = tmp_path_factory.mktemp("clips") / "round.mp4"
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=25, options={"crf": "12", "preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = 320, 180, "yuv444p"
-        for i in range(600):
-            image = np.full((180, 320, 3), 90, np.uint8)
-            x = round(130 + 120 * np.sin(i / 20))
-            image[60:108, x : x + 48] = (0, 0, 255)
-            out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        out.mux(video.encode(None))
-    return path
-
-
 def test_the_command_leaves_the_embedded_runs_files_and_nothing_else(
-    red_clip: Path, tiny_models: Models, settings: KafkaSettings, tmp_path: Path
+    red_clip: Path, tiny_models: Models, settings: KafkaSettings, same_people: Same, tmp_path: Path
 ) -> None:
     weights = ["--detector", tiny_models[0], "--pose", tiny_models[1], "--json"]
     before = set(TopicAdmin(settings).existing())
@@ -150,6 +115,7 @@ def test_stages_that_are_killed_go_on_and_nothing_shows(
     long_clip: Path,
     make_run: Callable[..., DistributedRun],
     tiny_models: Models,
+    same_people: Same,
     tmp_path: Path,
 ) -> None:
     whole, killed = tmp_path / "a.mp4", tmp_path / "b.mp4"
@@ -307,7 +273,7 @@ def test_a_stage_that_cannot_work_says_why_in_one_line(
 @pytest.mark.real_data
 @pytest.mark.parametrize("clip", ["store-aisle-detection_480x270.mp4", "mmpose_demo.mp4"])
 def test_real_people_are_the_same_over_kafka(
-    clip: str, shared_data: Path, settings: KafkaSettings, tmp_path: Path
+    clip: str, shared_data: Path, settings: KafkaSettings, same_people: Same, tmp_path: Path
 ) -> None:
     models = shared_data / "models"
     weights = [
