@@ -58,6 +58,7 @@ def service(
     """
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # every core has a worker already
     logging.basicConfig(level=os.environ.get("POSETASK_LOG_LEVEL", "INFO").upper(), format=LOG_FORMAT)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         from posetask.runtime.process import write_last_words
         from posetask.runtime.service.app import make_app

@@ -30,7 +30,7 @@ from posetask.runtime.service.topics import brokers_answer, make_topics
 from posetask.runtime.stagefactory import find_stage
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.work import StageWork
-from posetask.stages.base import StageContext, parse_parameters
+from posetask.stages.base import Source, StageContext, parse_parameters
 from posetask.stages.names import ANNOTATOR, PRODUCER
 from posetask.telemetry import available_cores
 from posetask.telemetry.metrics import StageMetrics, StageSample
@@ -40,6 +40,8 @@ from posetask.transport.kafka.settings import KafkaSettings
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.2
+FORGET_SECONDS = 7 * 24 * 3600
+"""After its end a task is known for so long."""
 _PROGRESS_SECONDS = 0.5
 _HEALTH_SECONDS = 5.0
 _MODELS_KEPT = 2
@@ -275,7 +277,8 @@ class StageService:
         return spec
 
     def _served(self, record: TaskRecord, *, fresh: bool) -> ServedTask:
-        return ServedTask(record, self._make_work, self._folder.save, fresh=fresh)
+        makes_stream = issubclass(self.stage, Source)
+        return ServedTask(record, self._make_work, self._folder.save, makes_stream=makes_stream, fresh=fresh)
 
     def _make_work(self, record: TaskRecord) -> StageWork:
         return StageWork(record.spec, self._kafka, on_step=self.metrics.step, on_batch=self.metrics.batch)
@@ -332,7 +335,8 @@ class StageService:
             except PoseTaskError as error:  # the folder cannot be written for now; the next turn tries again
                 logger.warning("task %s: %s", task.task_id, error)
             self._frames += task.take_frames()
-            if janitor.done_with(task) and task.record.forget:
+            old = time.time() - (task.record.ended_at or time.time()) > FORGET_SECONDS
+            if janitor.done_with(task) and (task.record.forget or old):
                 self._folder.drop(task.task_id)
                 with self._lock:
                     self._tasks.pop(task.task_id, None)
@@ -351,7 +355,7 @@ class StageService:
 
     def _sample(self) -> StageSample:
         with self._lock:
-            works = [task.work for task in self._tasks.values() if task.alive and task.work is not None]
+            works = [task.work for task in self._tasks.values() if task.work is not None]
         samples = [work.sample() for work in works]
         return StageSample(
             frames=self._frames,

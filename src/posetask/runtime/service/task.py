@@ -13,7 +13,6 @@ from posetask.runtime.runner import CAREFUL_FRAMES
 from posetask.runtime.service.contract import Status, TaskStatus
 from posetask.runtime.service.state import TaskRecord
 from posetask.runtime.work import StageWork
-from posetask.stages.base import Source
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +34,21 @@ class ServedTask:
         record: As it stands in the state folder.
         make_work: Makes the work; a new one for every try.
         save: Writes a record down.
+        makes_stream: The stage is a source of frames: it can end the stream.
         fresh: It was never worked on.
     """
 
-    def __init__(self, record: TaskRecord, make_work: MakeWork, save: Save, *, fresh: bool) -> None:
-        self.record = record
+    def __init__(
+        self, record: TaskRecord, make_work: MakeWork, save: Save, *, makes_stream: bool, fresh: bool
+    ) -> None:
+        self.record, self._makes_stream = record, makes_stream
         self._make_work, self._save = make_work, save
         self._lock = threading.RLock()
         self._work: StageWork | None = None
         self._thread: threading.Thread | None = None
         self._queued, self._leaving = True, False
         self._tries, self._try_at = 0, 0.0
-        self._frames = 0
+        self._frames = self._seen = 0
         self._base = (
             0 if fresh else None
         )  # frames that were done before this try; seen soon after it is ready
@@ -61,12 +63,12 @@ class ServedTask:
 
     @property
     def alive(self) -> bool:
-        """A thread works on it."""
-        return self._thread is not None and self._thread.is_alive()
+        """It is worked on, or what came of that is not written down yet."""
+        return self._work is not None
 
     @property
     def work(self) -> StageWork | None:
-        """The work at hand, or the last one."""
+        """The work at hand."""
         return self._work
 
     @property
@@ -74,21 +76,19 @@ class ServedTask:
         """See :data:`posetask.runtime.service.contract.Status`."""
         with self._lock:
             if self.record.status != "active":
-                return "stopping" if self.alive else self.record.status
+                return "stopping" if self._work else self.record.status
             if self._queued:
                 return "queued"
-            if not self.alive:
+            if self._work is None:
                 return "waiting"
-            return "running" if self._work is not None and self._work.ready else "starting"
+            return "running" if self._work.ready else "starting"
 
     @property
     def settled(self) -> bool:
         """It is over the place where it, or another, may have killed the process before this one."""
         if self.record.status != "active":
             return not self.alive
-        if self._queued:
-            return False
-        if self._base is None or not self._ready_at:
+        if self._queued or self._base is None or not self._ready_at:
             return False
         waited = time.monotonic() - self._ready_at
         return self._frames - self._base >= CAREFUL_FRAMES or waited > SETTLING_SECONDS
@@ -97,7 +97,7 @@ class ServedTask:
         """How far it is."""
         with self._lock:
             record, status = self.record, self.status
-            report = self._work.look() if self._work is not None and self.alive else record.report
+            report = self._work.look() if self._work else record.report
             return TaskStatus(
                 task_id=record.task_id,
                 service=record.spec.stage,
@@ -116,8 +116,8 @@ class ServedTask:
 
     def last_report(self) -> StageReport | None:
         """As it goes to the progress topic."""
-        work = self._work
-        return work.look() if work is not None else None
+        with self._lock:
+            return self._work.look() if self._work else self.record.report
 
     def start(self) -> None:
         """Let it run: for the first time, or after it waited for its turn."""
@@ -147,7 +147,7 @@ class ServedTask:
         with self._lock:
             if self.record.status == "active":
                 self._end("stopped")
-                if self._work is not None and self.alive:
+                if self._work:
                     self._work.stop()
 
     def complete(self) -> None:
@@ -162,13 +162,14 @@ class ServedTask:
                 return
             if self.record.status != "active":
                 raise TaskConflict(f"task {self.task_id} is {self.record.status}", hint="resume it first")
-            if self._work is None or not issubclass(self._work.stage_class, Source):
+            if not self._makes_stream:
                 raise TaskConflict(
                     f"{stage} does not make the stream of task {self.task_id}, so it cannot end it",
                     hint="ask the producer: its end of the stream completes the task everywhere",
                 )
             self._write(completing=True)
-            self._work.finish_early()
+            if self._work:
+                self._work.finish_early()
 
     def forget(self) -> None:
         """Off the list once it has ended and nothing of it is left to do."""
@@ -180,7 +181,7 @@ class ServedTask:
         """The service ends: stop the work, and leave the task to the next process."""
         with self._lock:
             self._leaving = True
-            if self._work is not None and self.alive:
+            if self._work:
                 self._work.stop()
 
     def join(self, seconds: float) -> None:
@@ -207,23 +208,20 @@ class ServedTask:
     def tend(self) -> None:
         """One turn: see what the work came to, and what is due."""
         with self._lock:
-            if self._queued or self._work is None:
-                return
-            if not self.alive:
-                if self._thread is not None:
-                    self._reap()
-                elif (
-                    self.record.status == "active" and not self._leaving and time.monotonic() >= self._try_at
-                ):
+            if self._work is None:
+                wanted = self.record.status == "active" and not (self._queued or self._leaving)
+                if wanted and time.monotonic() >= self._try_at:
                     self._begin()
-                return
-            self._watch(self._work)
+            elif self._thread is not None and self._thread.is_alive():
+                self._watch(self._work)
+            else:
+                self._reap(self._work)
 
     def _begin(self) -> None:
         self._work = work = self._make_work(self.record)
         if self._tries or self._frames:
             self._base, self._counted = None, 0
-        self._moved_at, self._ready_at = time.monotonic(), 0.0
+        self._seen, self._moved_at, self._ready_at = 0, time.monotonic(), 0.0
         self._tries += 1
         if self.record.completing:
             work.finish_early()
@@ -236,8 +234,10 @@ class ServedTask:
             self._ready_at = self._moved_at = now
         if self._base is None and self._ready_at and now - self._ready_at > _FIRST_LOOK_SECONDS:
             self._base = frames
+        if frames != self._seen:
+            self._seen, self._moved_at = frames, now
         if frames > self._frames:
-            self._frames, self._moved_at, self._tries = frames, now, 1
+            self._frames, self._tries = frames, 1
         limit = self.record.request.no_frames_seconds
         if limit and self._ready_at and now - self._moved_at > limit and self.record.status == "active":
             self._verdict = NoFrames(
@@ -246,10 +246,7 @@ class ServedTask:
             )
             work.cancel()
 
-    def _reap(self) -> None:
-        work, self._thread = self._work, None
-        if work is None:
-            return
+    def _reap(self, work: StageWork) -> None:
         report = work.look()
         self._frames = max(self._frames, report.frames)
         error = self._verdict or work.error
@@ -261,7 +258,7 @@ class ServedTask:
             logger.info("task %s: stopped at frame %d", self.task_id, report.frames)
         elif self._leaving:
             self._write(report=report)
-        elif error is not None and (self._tries >= MOST_TRIES or not _worth_another(error)):
+        elif error is not None and (self._tries >= MOST_TRIES or not error.retryable):
             self._end("failed", report=report, error=Failure.of(error))
             logger.error("task %s: failed: %s", self.task_id, error)
         else:
@@ -269,6 +266,7 @@ class ServedTask:
             self._try_at = time.monotonic() + pause
             self._write(report=report, error=Failure.of(error) if error is not None else None)
             logger.warning("task %s: tried again in %.0f s: %s", self.task_id, pause, error)
+        self._work = None  # not before all is written down
 
     def _end(self, status: str, **fields: object) -> None:
         self._write(status=status, ended_at=time.time(), **fields)
@@ -284,7 +282,3 @@ def _run(work: StageWork) -> None:
         work.run()
     except PoseTaskError as error:
         logger.debug("%s: %s", work.spec.run, error)  # the work keeps it, and the service's loop judges it
-
-
-def _worth_another(error: PoseTaskError) -> bool:
-    return error.retryable and not isinstance(error, NoFrames)
