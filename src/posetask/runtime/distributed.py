@@ -10,11 +10,9 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -29,15 +27,13 @@ from posetask.runtime.replicas import check_replicas, partitions
 from posetask.runtime.reports import StageReport
 from posetask.runtime.sources import Source, open_source
 from posetask.runtime.stagespec import StageProcessSpec
-from posetask.runtime.summary import ModelUse, Summary
+from posetask.runtime.summary import Summary, summarise
 from posetask.stages.names import (
     ANNOTATOR,
     MODULES,
     PRODUCER,
     RAW_FRAMES,
-    RTMPOSE,
     TOPICS,
-    YOLOX,
     stream_folder,
 )
 from posetask.storage.durable import refuse_existing
@@ -215,19 +211,10 @@ class DistributedRun:
 
     def _spec(self, name: str, number: int) -> StageProcessSpec:
         o = self.options
-        parameters: dict[str, dict[str, Any]] = {
-            "producer": {"every_n": o.every_n},
-            "yolox": {"model": o.detector_name},
-            "rtmpose": {"model": o.pose_name},
-            "bytetrack": o.model_dump(
-                include={"track_thresh", "match_thresh", "track_buffer", "mot20", "every_n"}
-            ),
-            "annotator": o.model_dump(include={"boxes", "frame_counter", "strict"}),
-        }
         common = StageProcessSpec(
             run=self.run,
             stage=name,
-            parameters=parameters[name],
+            parameters=o.stage_parameters[name],
             device=o.device,
             replica=number,
             replicas=(count := self.replicas.get(name, 1)),
@@ -300,34 +287,16 @@ class DistributedRun:
             self._reports[ANNOTATOR] = StageReport.model_validate_json(said)
 
     def _summarise(self) -> Summary:
-        facts = {report.stage: report.facts for report in self._reports.values()}
-        counts, decode = facts.get(ANNOTATOR, {}), facts.get(PRODUCER, {}).get("decode", {})
-        busy: Counter[str] = Counter()
-        for report in self._reports.values():
-            busy.update(report.busy)
-        models = {"detector": facts.get(YOLOX, {}), "pose": facts.get(RTMPOSE, {})}
-        given_up = self.quarantined
-        frames = int(counts.get("frames", 0))
-        warnings = list(decode.get("problems", []))
-        if given_up:
-            warnings.append(f"{given_up} frames were given up after repeated crashes, and stand empty")
-        return Summary(
+        return summarise(
+            {report.stage: report.facts for report in self._reports.values()},
+            [report.busy for report in self._reports.values()],
             source=self.source.name,
             output=self.output if self.options.video else None,
             exports=self._targets,
             frames_declared=self.info.frames_declared,
-            frames_decoded=int(decode.get("frames_decoded", frames)),
-            frames_annotated=frames,
-            people=int(counts.get("people", 0)),
-            people_per_frame=round(counts.get("people_sum", 0) / frames, 3) if frames else 0.0,
-            tracks=int(counts.get("tracks", 0)),
+            given_up=self.quarantined,
             seconds=self._seconds,
-            fps=frames / self._seconds if self._seconds else 0.0,
-            audio=str(counts.get("audio", "")),
-            models={name: ModelUse(**said["model"]) for name, said in models.items() if "model" in said},
-            warnings=warnings,
             interrupted=self._interrupted.is_set(),
-            busy=dict(busy.most_common()),
             cores=available_cores(),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -100,6 +100,22 @@ class RunOptions(BaseModel):
         if self.max_frames is not None:
             total = self.max_frames if total is None else min(total, self.max_frames)
         return total
+
+    @property
+    def stage_parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters of the five stages, by stage.
+
+        >>> RunOptions(models="demo", every_n=2).stage_parameters["yolox"]
+        {'model': 'demo'}
+        """
+        tracker = {"track_thresh", "match_thresh", "track_buffer", "mot20", "every_n"}
+        return {
+            "producer": {"every_n": self.every_n},
+            "yolox": {"model": self.detector_name},
+            "rtmpose": {"model": self.pose_name},
+            "bytetrack": self.model_dump(include=tracker),
+            "annotator": self.model_dump(include={"boxes", "frame_counter", "strict"}),
+        }
 
     @property
     def detector_name(self) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,3 +48,60 @@ class Summary(BaseModel):
     busy: dict[str, float] = Field(description="seconds of work by step, summed over threads, largest first")
     cores: int
     peak_rss_mib: float | None = Field(None, description="most memory this process has held")
+
+
+def summarise(
+    facts: Mapping[str, Mapping[str, Any]],
+    busy: Iterable[Mapping[str, float]],
+    *,
+    source: str,
+    output: Path | None,
+    exports: dict[str, Path],
+    frames_declared: int | None,
+    given_up: int,
+    seconds: float,
+    interrupted: bool,
+    cores: int,
+) -> Summary:
+    """Of a run whose stages were processes: what they said of themselves, put together.
+
+    Args:
+        facts: By stage; see :meth:`posetask.stages.base.Stage.facts`.
+        busy: Seconds of work by step, of every process.
+        source: Name of the source.
+        output: The annotated video; None without one.
+        exports: Data files by format.
+        frames_declared: The container's claim.
+        given_up: Frames given up after crashes.
+        seconds: Wall-clock.
+        interrupted: The user ended it early.
+        cores: Of this machine.
+    """
+    counts, decode = facts.get("annotator", {}), facts.get("producer", {}).get("decode", {})
+    models = {"detector": facts.get("yolox", {}), "pose": facts.get("rtmpose", {})}
+    whole: Counter[str] = Counter()
+    for part in busy:
+        whole.update(part)
+    frames = int(counts.get("frames", 0))
+    warnings = list(decode.get("problems", []))
+    if given_up:
+        warnings.append(f"{given_up} frames were given up after repeated crashes, and stand empty")
+    return Summary(
+        source=source,
+        output=output,
+        exports=exports,
+        frames_declared=frames_declared,
+        frames_decoded=int(decode.get("frames_decoded", frames)),
+        frames_annotated=frames,
+        people=int(counts.get("people", 0)),
+        people_per_frame=round(counts.get("people_sum", 0) / frames, 3) if frames else 0.0,
+        tracks=int(counts.get("tracks", 0)),
+        seconds=seconds,
+        fps=frames / seconds if seconds else 0.0,
+        audio=str(counts.get("audio", "")),
+        models={name: ModelUse(**said["model"]) for name, said in models.items() if "model" in said},
+        warnings=warnings,
+        interrupted=interrupted,
+        busy=dict(whole.most_common()),
+        cores=cores,
+    )
