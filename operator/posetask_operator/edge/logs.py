@@ -58,4 +58,5 @@ def set_up(level: str = "info", stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(Lines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel("WARNING")  # a line for every event of every object, else
+    logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # it misses signals that are ours
     logging.getLogger("httpx").setLevel("WARNING")
