@@ -17,7 +17,7 @@ every task was looked at once. Not for use by several threads.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from posetask.spec import Reason
@@ -42,11 +42,6 @@ class _Place:
     order: int
 
 
-@dataclass(slots=True)
-class _Queue:
-    places: dict[str, _Place] = field(default_factory=dict)
-
-
 class Admission:
     """The one desk at which all tasks of an installation ask.
 
@@ -56,7 +51,7 @@ class Admission:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, dict[str, _Place]] = {}  # by profile, by key
         self._held: dict[str, Holding] = {}
         self._granted: dict[str, Request] = {}
         self._served: dict[str, tuple[datetime, int]] = {}
@@ -155,27 +150,26 @@ class Admission:
     # Places in the queue
 
     def _enter(self, request: Request) -> _Place:
-        queue = self._queues.setdefault(request.profile, _Queue())
-        known = queue.places.get(request.key)
+        known = self._queues.get(request.profile, {}).get(request.key)
         if known is not None and known.request.attempt == request.attempt:
             known.request = request  # the priority may have changed; its bound stays
             return known
         self._leave(request.key)
+        queue = self._queues.setdefault(request.profile, {})
         self._count += 1
         place = _Place(request, 0, self._count)
-        place.left = 2 * self._ahead(place, queue)
-        queue.places[request.key] = place
+        place.left = 2 * self._ahead(place, list(queue.values()))
+        queue[request.key] = place
         return place
 
     def _leave(self, key: str) -> None:
         for profile, queue in list(self._queues.items()):
-            queue.places.pop(key, None)
-            if not queue.places:
+            queue.pop(key, None)
+            if not queue:
                 del self._queues[profile]
 
-    def _ahead(self, new: _Place, queue: _Queue) -> int:
+    def _ahead(self, new: _Place, others: list[_Place]) -> int:
         """Tasks that go before a new one: by the order, and so many more as their bounds demand."""
-        others = list(queue.places.values())
         ahead = self._before(new, others)
         lefts = sorted(p.left for p in others)
         while ahead < len(lefts) and not _feasible(lefts, 2 * ahead):
@@ -213,8 +207,7 @@ class Admission:
 
     def _places(self, profile: str) -> list[_Place]:
         """Those that may be admitted: a namespace that runs as many tasks as it may holds nobody up."""
-        queue = self._queues.get(profile)
-        return [p for p in queue.places.values() if self._room(p.request)] if queue is not None else []
+        return [p for p in self._queues.get(profile, {}).values() if self._room(p.request)]
 
     def _candidate(self, profile: str) -> _Place | None:
         places = sorted(self._places(profile), key=lambda p: (p.left, _fifo(p)))

@@ -31,7 +31,9 @@ def with_figures(view: View, status: PoseTaskStatus) -> PoseTaskStatus:
     """The status with all figures as they are now. What nobody says any more stays as it was said last."""
     stages = tuple(_stage(view, status, member) for member in view.members) or status.stages
     required = [m for m in view.members if m.required]
-    ready = f"{sum(m.ready for m in required)}/{len(required)}" if required else status.ready
+    ready = status.ready
+    if required and not (status.terminal is not None and any(m.job is None for m in required)):
+        ready = f"{sum(m.ready for m in required)}/{len(required)}"
     return status.model_copy(
         update={
             "stages": stages,
@@ -71,6 +73,8 @@ def intact(view: View, status: PoseTaskStatus) -> Said:
 
 def _stage(view: View, status: PoseTaskStatus, member: Member) -> StageStatus:
     before = next((s for s in status.stages if s.name == member.stage), StageStatus(name=member.stage))
+    if member.job is None and status.terminal is not None:
+        return before  # its Job is gone, by its TTL: what it came to stays said
     report = view.seen.reports.get(member.stage)
     ended = [f for f in map(failures.of_pod, member.pods) if f is not None]
     job = member.job

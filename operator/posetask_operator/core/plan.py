@@ -2,7 +2,7 @@
 
 How the edge uses it, once for every look at a task::
 
-    wanted = look_at(task, settings)         # which Secrets and Kafka facts to bring, which pods' GPUs to count
+    wanted = look_at(task, settings)         # which Secrets, Kafka facts and GPUs to bring
     seen = Observed(...)                     # from the watches' cache: fresh=False
     admission.report(task.key, holding(seen, settings))
     made = plan(seen, settings)
@@ -15,7 +15,7 @@ How the edge uses it, once for every look at a task::
         made = plan(seen, settings)
     if not made.wants_admission:
         admission.withdraw(task.key)         # does nothing for a task that is in no queue
-    apply(made.actions)                      # in order; stop at the first that fails: it is a Trouble next time
+    apply(made.actions)                      # in order, to the first that fails: a Trouble next time
     requeue(made.requeue_after)
     for key in admission.ready():            # others that would be admitted if they were looked at now
         queue.add(key)
