@@ -42,6 +42,11 @@ VERBS = {
         "service",
         "Keep one stage resident: its model loaded once, many tasks, asked by REST.",
     ),
+    "services": Verb(
+        "posetask.cli.services",
+        "app",
+        "Start the resident services of all stages, and work videos with them.",
+    ),
     "eval": Verb(
         "posetask.cli.evaluate",
         "evaluate",
