@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kubelib.api import Api, Object, Refused, condition, wait
-
 from nodelib.configuration import COREDNS, DNS, DOMAIN
 
 NAMESPACE, NAME = "kube-system", "coredns"

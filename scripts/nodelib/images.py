@@ -11,7 +11,6 @@ from pathlib import Path
 
 from kubelib.errors import KubeFailed
 from kubelib.tools import need
-
 from nodelib import configuration
 
 SECONDS = 1800
@@ -75,6 +74,11 @@ def system(archives: Path) -> dict[str, Path]:
         archive = archives / f"{program}-{path.parent.name}.tar"
         made[name] = archive if archive.is_file() else scratch(name, path, archive)
     return made
+
+
+def known(name: str) -> bool:
+    """Whether buildah's storage has the image."""
+    return name in _buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
 
 def _buildah(*words: str) -> str:

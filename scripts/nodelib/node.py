@@ -12,7 +12,6 @@ from kubelib.certs import Authority
 from kubelib.cluster import API_SERVER, CONTROLLERS, ETCD, SCHEDULER, Cluster
 from kubelib.errors import KubeFailed
 from kubelib.tools import need
-
 from nodelib import cgroups, configuration, network
 
 CONTAINERD, KUBELET, PROXY, GPUS = "containerd", "kubelet", "kube-proxy", "gpu-plugin"
