@@ -271,7 +271,14 @@ def test_a_stage_that_cannot_work_says_why_in_one_line(
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("clip", ["store-aisle-detection_480x270.mp4", "mmpose_demo.mp4"])
+@pytest.mark.parametrize(
+    "clip",
+    [
+        "store-aisle-detection_480x270.mp4",
+        "mmpose_demo.mp4",
+        pytest.param("one-by-one-person-detection.mp4", marks=pytest.mark.timeout(900)),  # 1394 frames
+    ],
+)
 def test_real_people_are_the_same_over_kafka(
     clip: str, shared_data: Path, settings: KafkaSettings, same_people: Same, tmp_path: Path
 ) -> None:
