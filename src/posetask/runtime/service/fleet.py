@@ -75,7 +75,7 @@ class ServiceProcess:
 
     Attributes:
         starts: How often it was started.
-        url: Where it listens, once it says so; None before.
+        url: Where it listens, from when it first said so; it comes back there.
     """
 
     def __init__(
@@ -96,15 +96,13 @@ class ServiceProcess:
             "POSETASK_TERMINATION_LOG": str(self._last_words),
             "PYTHONUNBUFFERED": "1",
         }
-        self._command = [
-            *(*command, "service", member.stage, "--listen", member.listen),
-            *("--state", str(self._state), "--with-parent", *member.arguments),
-        ]
+        self._command = (*command, "service", member.stage)
+        self._arguments = ("--state", str(self._state), "--with-parent", *member.arguments)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._began = self._again_at = self._probe_at = 0.0
         self._quick_deaths = self._silent = 0
-        self._was_ready = False
+        self._listens = False
 
     @property
     def pid(self) -> int | None:
@@ -114,16 +112,17 @@ class ServiceProcess:
     @property
     def ready(self) -> bool:
         """It listens and its model is loaded."""
-        return self.pid is not None and self.url is not None
+        return self.pid is not None and self._listens
 
     def start(self) -> None:
         """Start it."""
         self.starts += 1
-        self.url, self._silent, self._began = None, 0, time.monotonic()
+        self._listens, self._silent, self._began = False, 0, time.monotonic()
+        listen = self.url.partition("://")[2] if self.url is not None else self.member.listen
         for stale in (self._last_words, self._state / ADDRESS):
             stale.unlink(missing_ok=True)
         self._process = process = subprocess.Popen(  # noqa: S603 - our own command
-            self._command,
+            [*self._command, "--listen", listen, *self._arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -154,7 +153,7 @@ class ServiceProcess:
         if self._reader is not None:
             self._reader.join(1.0)
         said = self._words()
-        if not self._was_ready and said is not None and not said.retryable:
+        if self.url is None and said is not None and not said.retryable:
             raise error_of(said)
         self._quick_deaths = self._quick_deaths + 1 if time.monotonic() - self._began < CALM_SECONDS else 1
         pause = min(LONGEST_BACKOFF_SECONDS, 2.0 ** (self._quick_deaths - 1))
@@ -177,10 +176,10 @@ class ServiceProcess:
 
     def _probe(self, process: subprocess.Popen[str]) -> None:
         now = time.monotonic()
-        if self.url is None:
+        if not self._listens:
             with suppress(OSError):
                 self.url = (self._state / ADDRESS).read_text()
-                self._was_ready, self._probe_at = True, now + PROBE_SECONDS
+                self._listens, self._probe_at = True, now + PROBE_SECONDS
             return
         if now < self._probe_at:
             return
@@ -250,7 +249,7 @@ class Fleet:
 
     @property
     def directory(self) -> dict[str, list[str]]:
-        """Where the services of each stage listen, as far as they do."""
+        """Where the services of each stage listen, as far as they did once."""
         out: dict[str, list[str]] = {}
         for process in self.processes.values():
             if process.url is not None:

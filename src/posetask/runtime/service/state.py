@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from posetask.errors import NotAvailable
 from posetask.runtime.reports import Failure, StageReport
@@ -84,8 +85,8 @@ class StateFolder:
         found = []
         for path in self._tasks.glob("*.json"):
             try:
-                found.append(TaskRecord.model_validate_json(path.read_bytes()))
-            except (OSError, ValidationError) as error:
+                found.append(TaskRecord.model_validate(json.loads(path.read_bytes())))
+            except (OSError, ValueError) as error:  # of pydantic's errors too
                 logger.warning("%s is passed over, it cannot be read: %s", path, error)
         return sorted(found, key=lambda record: (record.created_at, record.task_id))
 
