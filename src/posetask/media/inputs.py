@@ -29,12 +29,14 @@ class Source:
         paths: One, or the images in natural order; none where ``uri`` is no file.
         name: Of the file without its suffix, or of the folder; what results are named after.
         uri: Where it is, if it is not at ``paths`` alone.
+        held: What ``paths`` need to stay there; whoever reads them holds the source.
     """
 
     kind: _Kind
     paths: tuple[Path, ...]
     name: str
     uri: str | None = None
+    held: object = None
 
     @property
     def location(self) -> str:

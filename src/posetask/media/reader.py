@@ -17,10 +17,12 @@ class FrameReader:
     Attributes:
         info: What the source says of itself.
         report: What decoding came to; final when the iteration has ended.
+        held: What must live as long as the reader, such as a copy that goes with its holder.
     """
 
     info: SourceInfo
     report: DecodeReport
+    held: object = None
     _iterator: Generator[DecodedFrame, None, None]
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run works on, by path or URI: files as :mod:`posetask.media.inputs` finds them, or ``synth:…``."""
+"""What a run works on, by path or URI: files, ``file:``, ``s3://``, ``http(s)://``, or ``synth:…``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from posetask.media.inputs import resolve as resolve_files
 from posetask.media.limits import MediaLimits
 from posetask.media.reader import FrameReader
 from posetask.runtime.synthsource import SynthReader
+from posetask.storage.location import Location
 from posetask.synth.uri import SCHEME as SYNTH
 from posetask.synth.uri import parse
 
@@ -19,19 +20,29 @@ __all__ = ["Source", "open_source", "resolve"]
 def resolve(spec: str | Path) -> list[Source]:
     """Find the sources that ``spec`` names.
 
-    ``synth:…`` is a world, always: a file of such a name is ``./synth:…``. Everything else is for
-    :func:`posetask.media.inputs.resolve`.
+    ``synth:…`` is a world, always: a file of such a name is ``./synth:…``. What lies on a server is copied
+    here first, into a folder that goes when nobody holds the source any more: decoders read files alone.
+    A path is for :func:`posetask.media.inputs.resolve`.
 
     Raises:
         InputError: See ``docs/inputs.md``.
+        Unavailable: A server is away.
 
     >>> resolve("synth:seed=7,people=2")[0].name
     'synth-7'
     """
-    text = str(spec)
-    if isinstance(spec, str) and text.startswith(SYNTH):
-        return [Source("video", (), f"synth-{parse(text).seed}", text)]
-    return resolve_files(spec)
+    if isinstance(spec, Path):
+        return resolve_files(spec)
+    if spec.startswith(SYNTH):
+        return [Source("video", (), f"synth-{parse(spec).seed}", spec)]
+    location = Location.parse(spec)
+    if location.path is not None:
+        return resolve_files(spec if spec == str(location.path) else location.path)
+    from posetask.storage.fetched import Fetched  # and its HTTP client: for those who need it
+
+    fetched = Fetched(location)
+    (found,) = resolve_files(fetched.path)
+    return [Source(found.kind, found.paths, found.name, spec, fetched)]
 
 
 def open_source(
@@ -50,6 +61,8 @@ def open_source(
     """
     if source.uri is not None and source.uri.startswith(SYNTH):
         return SynthReader(source.uri, limits=limits, start=start, duration=duration, max_frames=max_frames)
-    return open_file(
+    reader = open_file(
         source, limits=limits, start=start, duration=duration, max_frames=max_frames, frame_rate=frame_rate
     )
+    reader.held = source.held
+    return reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,6 +17,7 @@ from posetask.stages.names import MODULES
 from posetask.storage.durable import refuse_existing
 
 if TYPE_CHECKING:
+    from posetask.runtime.publish import Publisher
     from posetask.runtime.sources import Source
     from posetask.stages.annotator import AnnotatorStage
     from posetask.stages.producer import ProducerStage
@@ -88,7 +90,10 @@ def build_producer(spec: StageProcessSpec, context: StageContext) -> tuple[Produ
 
 
 def build_annotator(
-    spec: StageProcessSpec, context: StageContext, pressed: Callable[[], bool]
+    spec: StageProcessSpec,
+    context: StageContext,
+    pressed: Callable[[], bool],
+    publisher: Publisher | None = None,
 ) -> tuple[AnnotatorStage, SourceInfo]:
     """The annotator; it takes over from an earlier process of the same run, and from no other.
 
@@ -139,4 +144,14 @@ def build_annotator(
             source=source.name, width=info.width, height=info.height, frame_rate=info.frame_rate
         )
         exports = open_writers(stem, spec.formats, metadata, overwrite=spec.force or ours)
-    return AnnotatorStage(parameters, context, sink, exports, pressed), info
+    if publisher is not None and sink is not None:
+        from posetask.runtime.publish import PublishingSink
+
+        sink = PublishingSink(sink, publisher)
+    stage = AnnotatorStage(parameters, context, sink, exports, pressed)
+    weakref.finalize(stage, _let_go, source)
+    return stage, info
+
+
+def _let_go(source: Source) -> None:
+    """Until now the source was held: a copy of one that lies elsewhere goes with its last holder."""

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from posetask.errors import InvalidParameters, SourceNotFound
 from posetask.exports import RunMetadata
 from posetask.media.encodersettings import EncoderSettings
 from posetask.media.jpeg import WireCodec
 from posetask.messages import SourceInfo
+from posetask.storage.location import Location
 from posetask.transport import Window
 from posetask.transport.kafka.names import Replica
 from posetask.transport.kafka.window import raw_window
 
 _PREFIX = "POSETASK_STAGE_"
+_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)
 
 
 class StageProcessSpec(BaseModel):
@@ -44,7 +48,12 @@ class StageProcessSpec(BaseModel):
     frame_rate: float = Field(25.0, gt=0, le=1000, description="of a sequence of images")
     live: bool = Field(False, description="the source cannot be read a second time")
 
-    output: Path | None = Field(None, description="annotator: the MP4; data files stand beside it")
+    output: Path | None = Field(
+        None, description="annotator: the MP4, a path, file: or s3://; data files stand beside it"
+    )
+    publish: str | None = Field(
+        None, description="annotator: where output goes once it is whole; taken from an output of s3://"
+    )
     formats: tuple[str, ...] = Field((), description="annotator: data files to write")
     video: bool = Field(True, description="annotator: draw and write the video")
     force: bool = Field(False, description="annotator: replace what an earlier run left")
@@ -66,6 +75,22 @@ class StageProcessSpec(BaseModel):
     grace_seconds: float = Field(
         20.0, ge=0, le=3600, description="after SIGTERM, to finish what is under way"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place(cls, values: Any) -> Any:
+        """An output that is in a store is written here first; one of ``file:`` is a path."""
+        if not isinstance(values, dict) or not isinstance(values.get("output"), str):
+            return values
+        location = Location.parse(values["output"])
+        if location.path is not None:
+            return {**values, "output": location.path}
+        if location.scheme != "s3":
+            raise ValueError(f"nothing is written to {location.scheme}://; give a path or s3://BUCKET/KEY")
+        if not Path(location.name).suffix:
+            raise ValueError(f"{location.text} is no name of a video; give s3://BUCKET/…/NAME.mp4")
+        folder = Path(tempfile.gettempdir()) / "posetask" / _UNSAFE.sub("-", str(values.get("run", "")))
+        return {**values, "output": folder / location.name, "publish": location.text}
 
     @field_validator("wire_codec")
     @classmethod

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posetask.errors import PoseTaskError, StageFailed
 from posetask.media.jpeg import WireCodec
@@ -29,6 +29,9 @@ from posetask.transport.kafka.bus import KafkaBus
 from posetask.transport.kafka.reader import KafkaReader
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.writer import KafkaWriter
+
+if TYPE_CHECKING:
+    from posetask.runtime.publish import Publisher
 
 _QUICK_SECONDS = 1.0
 
@@ -75,6 +78,7 @@ class StageWork:
         self._lag: dict[str, int] = {}
         self._asking, self._closed = threading.Lock(), False
         self._published: StageReport | None = None
+        self._publisher: Publisher | None = None
         self._leaving, self._finishing = threading.Event(), threading.Event()
 
     def run(self) -> None:
@@ -91,6 +95,9 @@ class StageWork:
             self.state = "stopped" if self._leaving.is_set() else "failed"
             if self.state == "failed":
                 raise error from raised.__cause__ if error is raised else raised
+        finally:
+            if self._publisher is not None:
+                self._publisher.close()
 
     def stop(self) -> None:
         """Leave soon, in good order, for another process to take over. From any thread or signal handler."""
@@ -135,13 +142,17 @@ class StageWork:
             quarantined=at.quarantined,
             starts=min((reader.starts for reader in self._readers.values()), default=1),
             lag=self._lags(),
-            facts=self._stage.facts() if self._stage is not None else {},
+            facts=self._facts(),
             busy=self._timings.seconds(),
             replica=self.spec.replica,
             replicas=self.spec.replicas,
             cores=self._cores,
             error=Failure.of(self.error) if self.error is not None else None,
         )
+
+    def _facts(self) -> dict[str, Any]:
+        facts = self._stage.facts() if self._stage is not None else {}
+        return self._publisher.named(facts) if self._publisher is not None else facts
 
     @property
     def ready(self) -> bool:
@@ -163,6 +174,10 @@ class StageWork:
 
     def _work(self) -> None:
         spec = self.spec
+        if spec.publish is not None and spec.stage == ANNOTATOR and self._publisher is None:
+            from posetask.runtime.publish import claim_output
+
+            self._publisher = claim_output(spec)
         result = stream_folder(spec.output) / RESULT if spec.output is not None else None
         if result is not None and spec.output is not None and owns(spec.output, spec.run) and result.exists():
             # An earlier process came to the end, and died before it could say so.
@@ -196,8 +211,12 @@ class StageWork:
                 runner.finish_early()
             runner.run()
             if runner.progress.done:
+                if self._publisher is not None:
+                    self._publisher.files()
                 if result is not None and self.spec.stage == ANNOTATOR:
                     write_durably(result, self.look().model_dump_json().encode())
+                    if self._publisher is not None:
+                        self._publisher.result(result)
                 self.state = "done"
             else:
                 self.state = "stopped"
@@ -216,7 +235,7 @@ class StageWork:
             self._window = self.spec.window(info)
             return made
         if self.spec.stage == ANNOTATOR:
-            annotator, info = build_annotator(self.spec, context, self._pressed)
+            annotator, info = build_annotator(self.spec, context, self._pressed, self._publisher)
             self._window = self.spec.window(info)
             return annotator
         kind = self.stage_class

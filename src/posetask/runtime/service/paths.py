@@ -6,6 +6,7 @@ from pathlib import Path
 
 from posetask.errors import InvalidParameters
 from posetask.runtime.stagespec import StageProcessSpec
+from posetask.storage.location import Location
 
 _NO_FILE = "synth:"
 
@@ -18,9 +19,9 @@ def confine(spec: StageProcessSpec, folder: Path) -> None:
     Raises:
         InvalidParameters: Names the file, not what is there.
     """
-    named = [spec.output]
+    named = [_file(spec.publish, folder) if spec.publish is not None else spec.output]
     if spec.source is not None and not spec.source.startswith(_NO_FILE):
-        named.append(Path(spec.source))
+        named.append(_file(spec.source, folder))
     model = spec.parameters.get("model")
     if isinstance(model, str) and ("/" in model or model.endswith(".onnx")):
         named.append(Path(model))
@@ -28,3 +29,10 @@ def confine(spec: StageProcessSpec, folder: Path) -> None:
     for path in named:
         if path is not None and not path.resolve().is_relative_to(root):
             raise InvalidParameters(f"{path} lies outside of {folder}", hint=f"name files in {folder}")
+
+
+def _file(text: str, folder: Path) -> Path:
+    location = Location.parse(text)
+    if location.path is None:
+        raise InvalidParameters(f"{text} is no file in {folder}", hint=f"name files in {folder}")
+    return location.path
