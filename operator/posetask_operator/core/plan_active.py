@@ -79,7 +79,8 @@ def _make(view: View, spec: PoseTaskSpec) -> Plan:
         said = Said(ConditionType.JOBS_CREATED, "False", Reason.NAME_TAKEN, text)
         return showing(view, task.status, (_ADMITTED, said), after=(settings.timings.cleanup_retry, late))
     actions = (*_topics(view, spec, layout, kafka), *_jobs(view, spec, layout))
-    trouble = next((t for t in seen.troubles if t.about in _MAKING), None)
+    still = {type(action).__name__ for action in actions}  # not what went well after all: an answer was lost
+    trouble = next((t for t in seen.troubles if t.about in still), None)
     if trouble is not None:
         # Say what is in the way, then try again; that all is there is said at the look after it.
         return showing(

@@ -17,8 +17,6 @@ from posetask_operator.core.observed import FINALIZER, KafkaSeen, RunRecord
 AWAY_LEAST_SECONDS = 120.0
 """Brokers that are away for less are not gone for good, however long ago the task was deleted."""
 
-_TAKING = frozenset({"DeleteGroups", "DeleteTopics", "TombstoneProgress", "ForgetRun"})
-
 
 def cleaning(view: View) -> Plan:
     """A task that is over: GPUs at once, topics soon, Jobs and the task itself at their TTLs."""
@@ -112,8 +110,9 @@ def _take_away(
         away = Said(ConditionType.CLEANED_UP, "False", Reason.KAFKA_UNAVAILABLE, kafka.problem)
         return (), (), (away,), timings.cleanup_retry
     actions = leftovers.from_kafka(view, kafka)
-    trouble = next((t for t in view.seen.troubles if t.about in _TAKING), None)
-    if trouble is None or not actions:
+    still = {type(action).__name__ for action in actions}
+    trouble = next((t for t in view.seen.troubles if t.about in still), None)
+    if trouble is None:
         return actions, (), (), None
     denied = trouble.reason == Reason.KAFKA_ACCESS_DENIED
     reason = Reason.KAFKA_ACCESS_DENIED if denied else Reason.DELETING

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from posetask.spec import PoseTaskSpec, PoseTaskStatus
+from posetask.transport.kafka.names import run_id
 from posetask_operator.core import actions as act
 from posetask_operator.core.admission import Admission
 from posetask_operator.core.claims import holding, request
@@ -34,8 +35,17 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TICK = timedelta(seconds=5)
 GRACE = timedelta(seconds=10)
 
+BROKERS = (
+    act.RecordRun,
+    act.CreateTopics,
+    act.DeleteGroups,
+    act.DeleteTopics,
+    act.TombstoneProgress,
+    act.ForgetRun,
+)
+
 Fate = Callable[[str, int], str]
-"""By stage and attempt: ok, stuck (never ready), hangs (no frames), bad (exit 20), flaky (exit 30), killed."""
+"""By stage and attempt: ok, stuck (never ready), hangs (no frames), bad (exit 20), flaky (30), killed."""
 
 
 class Killed(Exception):
@@ -57,12 +67,22 @@ class Stored:
     finalizers: tuple[str, ...] = ()
     deleting: datetime | None = None
     fate: Fate = lambda stage, attempt: "ok"
+    _seen: TaskSeen | None = None
 
     @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def run(self) -> str:
+        return run_id(self.name, self.uid)
+
     def seen(self) -> TaskSeen:
+        if self._seen is None or self._seen.resource_version != str(self.version):
+            self._seen = self._read()
+        return self._seen
+
+    def _read(self) -> TaskSeen:
         return TaskSeen(
             namespace=self.namespace,
             name=self.name,
@@ -252,14 +272,11 @@ class World:
 
     def apply(self, task: Stored, action: act.Action) -> None:
         """What API server and brokers do."""
-        run = task.seen().run
-        if isinstance(action, act.RecordRun | act.CreateTopics | act.DeleteGroups | act.DeleteTopics) or (
-            isinstance(action, act.TombstoneProgress | act.ForgetRun)
-        ):
-            if self.kafka_away:
-                raise ConnectionError("no broker answers")
-        else:
+        run = task.run
+        if not isinstance(action, BROKERS):
             self.writes.append(type(action).__name__)
+        elif self.kafka_away:
+            raise ConnectionError("no broker answers")
         match action:
             case act.AddFinalizer():
                 task.finalizers = (FINALIZER,)
@@ -267,10 +284,11 @@ class World:
                 self.dirty[task.key] = None
             case act.RemoveFinalizer():
                 task.finalizers = ()
+                task.version += 1
                 if task.deleting is not None:
                     del self.tasks[task.key]
             case act.WriteStatus(status):
-                before = PoseTaskStatus.model_validate(task.status).attempt
+                before = task.seen().status.attempt
                 task.status = json.loads(json.dumps(status.wire()))
                 if status.attempt > before:
                     self.admitted.append(task.key)
@@ -356,7 +374,7 @@ class World:
         for state in (*self.jobs.values(), *self.pods.values()):
             out.setdefault(state.key, []).append(state.seen)
         for key, task in self.tasks.items():
-            out.setdefault(key, []).append(sorted(self.reports.get(task.seen().run, {}).items()))
+            out.setdefault(key, []).append(dict(self.reports.get(task.run, {})))
         return out
 
     def _control(self, job: JobState) -> None:
@@ -399,7 +417,7 @@ class World:
         if task is None:
             return
         pod.age += 1
-        fate, run = task.fate(seen.stage, seen.attempt), task.seen().run
+        fate, run = task.fate(seen.stage, seen.attempt), task.run
         if pod.age < 2 or fate == "stuck":
             pod.seen = replace(seen, phase="Running" if pod.age > 1 else "Pending")
             return
@@ -478,7 +496,7 @@ class World:
 
     def status(self, task: Stored) -> PoseTaskStatus:
         """As stored."""
-        return PoseTaskStatus.model_validate(task.status)
+        return task.seen().status
 
     def cleaned(self, task: Stored) -> bool:
         """It is over, and nothing is left."""
