@@ -145,13 +145,7 @@ class StageRunner:
     def _work(self) -> None:
         self._owed = self._writer.next_index if self._writer is not None else 0
         if isinstance(self.stage, Source):
-            for message in self.stage.produce():
-                if self._stopping.is_set():
-                    return
-                self._emit([message])
-                if self._finishing.is_set() and self._emitted >= self._owed:
-                    self.stage.stop()
-            self._end(EndOfStream(self._emitted, self.stage.report))
+            self._produce(self.stage)
             return
         start = self._start()
         self._advance(start)
@@ -159,6 +153,21 @@ class StageRunner:
             joined = JoinedReader(self._readers, start)
             if self._go_carefully(joined, start):
                 self._consume(joined)
+
+    def _produce(self, source: Source[Any]) -> None:
+        """The stream, no longer and no shorter than what readers may know of it already."""
+        reach, frames = (self._writer.reach, self._writer.frames) if self._writer is not None else (0, None)
+        messages = source.produce()
+        while frames is None or self._emitted < frames:
+            message = next(messages, None)
+            if message is None:
+                break
+            if self._stopping.is_set():
+                return
+            self._emit([message])
+            if self._finishing.is_set() and self._emitted >= reach:
+                source.stop()
+        self._end(EndOfStream(self._emitted, source.report))
 
     def _start(self) -> int:
         """The first frame to work on."""
@@ -313,6 +322,9 @@ class StageRunner:
         if self._writer is not None:
             self._writer.put(end)
             self._writer.flush()
+            while not self._writer.attended(_LOOK_SECONDS):
+                if self._stopping.is_set():
+                    return
         self.progress.done = True
 
 

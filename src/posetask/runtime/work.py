@@ -5,6 +5,7 @@ A process has one of these (``posetask stage``) or many (``posetask service``).
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from posetask.stages.names import ANNOTATOR, PRODUCER, RAW_FRAMES, stream_folder
 from posetask.storage.durable import write_durably
 from posetask.telemetry import Timings, available_cores
 from posetask.telemetry.metrics import StageSample
-from posetask.transport import Window
+from posetask.transport import EmitAgain, Window
 from posetask.transport.kafka.bus import KafkaBus
 from posetask.transport.kafka.reader import KafkaReader
 from posetask.transport.kafka.settings import KafkaSettings
@@ -32,6 +33,8 @@ from posetask.transport.kafka.writer import KafkaWriter
 
 if TYPE_CHECKING:
     from posetask.runtime.publish import Publisher
+
+logger = logging.getLogger(__name__)
 
 _QUICK_SECONDS = 1.0
 
@@ -76,6 +79,7 @@ class StageWork:
         self._writer: KafkaWriter | None = None
         self._window = Window()
         self._lag: dict[str, int] = {}
+        self._known: tuple[int, int | None] = (0, None)
         self._asking, self._closed = threading.Lock(), False
         self._published: StageReport | None = None
         self._publisher: Publisher | None = None
@@ -88,7 +92,11 @@ class StageWork:
             PoseTaskError: The stage failed; ``error`` says so, too.
         """
         try:
-            self._work()
+            while self.state in {"starting", "running"}:
+                try:
+                    self._work()
+                except EmitAgain as gone:
+                    self._begin_anew(gone)
         except Exception as raised:
             error = raised if isinstance(raised, PoseTaskError) else _defect(self.spec.stage, raised)
             self.error = error
@@ -202,6 +210,8 @@ class StageWork:
             stack.callback(self._let_go)
             self._readers = {topic: bus.reader(topic, stage.name) for topic in stage.inputs}
             self._writer = bus.writer(stage.output) if stage.output else None
+            if self._writer is not None:
+                self._writer.inherit(*self._known)
             self._runner = runner = StageRunner(
                 stage, list(self._readers.values()), self._writer, bus.cancel, self._on_batch
             )
@@ -222,6 +232,17 @@ class StageWork:
                 self.state = "stopped"
                 for reader in self._readers.values():
                     reader.forgive()
+
+    def _begin_anew(self, gone: EmitAgain) -> None:
+        """What a reader needs has left the broker: the source is decoded again, what is gone sent again."""
+        if self._leaving.is_set():
+            self.state = "stopped"
+            return
+        logger.warning("%s: %s", self.spec.stage, gone)
+        if self._writer is not None:
+            self._known = self._writer.reach, self._writer.frames
+        with self._asking:
+            self._closed = False
 
     def _let_go(self) -> None:
         """The clients are about to be closed, while the report is still asked for."""

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from posetask.errors import PoseTaskError
+from posetask.errors import PoseTaskError, Unavailable
 from posetask.messages import EndOfStream, Message
 
 Record = Message | EndOfStream
@@ -20,6 +20,18 @@ Record = Message | EndOfStream
 
 class Cancelled(PoseTaskError):
     """The run was stopped: another stage failed, or the user asked for it."""
+
+
+class EmitAgain(Unavailable):
+    """What a reader needs has left the broker: the writer must begin anew, at that frame.
+
+    Args:
+        index: The frame.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"frame {index} left the broker before all had read it", hint="it is sent again")
+        self.index = index
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,16 @@ class Writer(Protocol):
         """The first frame that is not on the topic yet; a stage that starts anew emits from here."""
         ...
 
+    @property
+    def reach(self) -> int:
+        """Frames that were on the topic at some time; more than ``next_index`` where some must go again."""
+        ...
+
+    @property
+    def frames(self) -> int | None:
+        """Length of the stream, where its end was put, by this writer or an earlier one."""
+        ...
+
     def put(self, record: Record, *, quarantined: bool = False) -> None:
         """Append a record; blocks while the window is full.
 
@@ -67,6 +89,19 @@ class Writer(Protocol):
 
         Raises:
             Cancelled: The run ended while waiting.
+            EmitAgain: The writer must begin anew.
+        """
+        ...
+
+    def attended(self, timeout: float) -> bool:
+        """Whether all readers that hold this writer back are done with the whole stream, its end being put.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Raises:
+            Cancelled: The run ended while waiting.
+            EmitAgain: The writer must begin anew.
         """
         ...
 

@@ -123,6 +123,20 @@ class MemoryWriter:
         """Frames put so far."""
         return self._topic.frames
 
+    @property
+    def reach(self) -> int:
+        """Frames put so far."""
+        return self._topic.frames
+
+    @property
+    def frames(self) -> int | None:
+        """Unknown: nothing is ever put a second time."""
+        return None
+
+    def attended(self, timeout: float) -> bool:
+        """Always: what is in memory stays there until it is read."""
+        return True
+
     def put(self, record: Record, *, quarantined: bool = False) -> None:
         """Append; waits for room. Nothing is ever quarantined in a process that dies whole."""
         self._topic.put(record)

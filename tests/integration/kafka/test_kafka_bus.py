@@ -324,7 +324,7 @@ def test_expired_frames_are_sent_again_by_a_file_and_end_a_live_run(
     for i in range(10):
         writer.put(frame(i, run))
     writer.flush()
-    done, behind = (open_bus().reader("raw_frames", group) for group in windows["raw_frames"])
+    done, behind = (open_bus(windows=windows).reader("raw_frames", g) for g in windows["raw_frames"])
     read_all(done, until=10)
     done.settle()
     read_all(behind, until=3)
@@ -335,7 +335,7 @@ def test_expired_frames_are_sent_again_by_a_file_and_end_a_live_run(
         with pytest.raises(FramesExpired, match="frame 3"):
             open_bus(again=False).reader("raw_frames", "annotator")
         return
-    late = open_bus().reader("raw_frames", "annotator")
+    late = open_bus(windows=windows).reader("raw_frames", "annotator")
     anew = open_bus(windows=windows).writer("raw_frames")
     assert anew.next_index == 3
     for i in range(12):

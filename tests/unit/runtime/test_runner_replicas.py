@@ -54,6 +54,17 @@ class LaneWriter:
             index = self.share.first(index + 1)
         return index
 
+    @property
+    def reach(self) -> int:
+        return self.next_index
+
+    @property
+    def frames(self) -> int | None:
+        return None
+
+    def attended(self, timeout: float) -> bool:
+        return True
+
     def put(self, record: Record, *, quarantined: bool = False) -> None:
         if self.left == 0:
             raise Killed

@@ -53,6 +53,17 @@ class TopicWriter:
     def next_index(self) -> int:
         return len(self.topic.texts())
 
+    @property
+    def reach(self) -> int:
+        return self.next_index
+
+    @property
+    def frames(self) -> int | None:
+        return None
+
+    def attended(self, timeout: float) -> bool:
+        return True
+
     def put(self, record: Record, *, quarantined: bool = False) -> None:
         if self.left == 0:
             raise Killed

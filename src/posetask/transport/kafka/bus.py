@@ -18,12 +18,12 @@ from posetask.transport.kafka.gate import Reclaimer, WindowGate
 from posetask.transport.kafka.groups import GroupWatch
 from posetask.transport.kafka.names import Replica, group_name, topic_name
 from posetask.transport.kafka.patience import ask_committed, patiently
-from posetask.transport.kafka.reader import KafkaReader, OnExpired, assign
+from posetask.transport.kafka.reader import KafkaReader, assign
 from posetask.transport.kafka.sequencer import Ahead, Sequencer
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.topics import TopicAdmin, open_client
-from posetask.transport.kafka.window import Ledger, Place, slowest_index
+from posetask.transport.kafka.window import Ledger, Place, Trail, slowest_index
 from posetask.transport.kafka.writer import FrameCodec, KafkaWriter, already_ended
 from posetask.transport.memory import Window
 
@@ -44,8 +44,9 @@ class KafkaBus:
         window: Of those topics.
         replica: Which of the stage's processes this is.
         codec: Of frames.
-        again: The source can be decoded again (a file): a writer goes back to what a reader still needs
-            and has lost to retention, and a reader waits for it. False for a live source.
+        again: The source can be decoded again (a file): the writer of a topic under flow control goes back
+            to what a reader still needs and has lost to retention, and its readers wait for it. False for a
+            live source.
         replay: Topics to read from frame 0 (a stage with state), whatever was committed.
         reclaim: Delete what all readers of a windowed topic have committed.
         ahead: Bounds what a reader holds of partitions that run ahead.
@@ -100,6 +101,7 @@ class KafkaBus:
             watch.wait(self._stop)
         places = watch.places if watch is not None else []
         start = {p: resume_index(p, total, extents[p], places, again=self._again) for p in mine}
+        following = [resume_index(p, total, extents[p], places, again=False) for p in mine]
         gate = None
         if watch is not None:
             gate = WindowGate(
@@ -107,6 +109,7 @@ class KafkaBus:
                 Ledger(min(start.values()), slowest_index(places, total)),
                 watch,
                 total,
+                {p: Trail(index, total) for p, index in start.items()} if self._again else None,
                 Reclaimer(self._admin.client, name) if self._reclaim else None,
                 {p: extent.high for p, extent in extents.items()},
                 self._stop,
@@ -128,6 +131,8 @@ class KafkaBus:
             stop=self._stop,
             message_bytes=self._settings.message_bytes,
             on_flush=self._settle,
+            reach=max(0, max(following) - total + 1),
+            frames=next((e.frames for e in extents.values() if e.frames is not None), None),
         )
         self._writers.append(writer)
         return writer
@@ -158,7 +163,13 @@ class KafkaBus:
             start = {p: place.next_index if place else 0 for p, place in begin.items()}
             offsets = {p: place.offset if place else 0 for p, place in begin.items()}
             expired = [p for p in mine if offsets[p] < bounds[p][0]]
-            self._judge(name, places, {p: bounds[p][1] for p in mine}, expired, start)
+            again = self._again and topic in self._windows
+            self._judge(name, places, {p: bounds[p][1] for p in mine})
+            if expired and not again:
+                raise FramesExpired(
+                    f"frame {min(start[p] for p in expired)} of {name} left the broker before it was read",
+                    hint="the stage was away for longer than the topic's retention",
+                )
             offsets.update({p: bounds[p][0] for p in expired})
             sequencer: Sequencer[Message] = Sequencer(name, total, start, expired, self._ahead)
             assign(consumer, name, offsets)
@@ -175,7 +186,7 @@ class KafkaBus:
             stop=self._stop,
             safe_index=self._safe_index,
             away_seconds=self._settings.delivery_timeout_ms / 1000,
-            on_expired=self._on_expired,
+            on_expired="await" if again else "fail",
         )
         readers.append(reader)
         self._readers.append(reader)
@@ -202,10 +213,6 @@ class KafkaBus:
         self._readers.clear()
         self._writers.clear()
         self._watches.clear()
-
-    @property
-    def _on_expired(self) -> OnExpired:
-        return "await" if self._again else "fail"
 
     def _partitions(self, name: str) -> int:
         total = self._admin.existing().get(name, 0)
@@ -245,29 +252,17 @@ class KafkaBus:
             group: open_client(Consumer, {**self._settings.consumer(group), **quiet}, self._settings)
             for group in groups
         }
-        watch = GroupWatch(consumers, name, total)
+        watch = GroupWatch(consumers, name, total, away_seconds=self._settings.delivery_timeout_ms / 1000)
         self._watches.append(watch)
         return watch
 
-    def _judge(
-        self,
-        name: str,
-        places: Mapping[int, Place | None],
-        high: Mapping[int, int],
-        expired: Sequence[int],
-        start: Mapping[int, int],
-    ) -> None:
+    def _judge(self, name: str, places: Mapping[int, Place | None], high: Mapping[int, int]) -> None:
         for p, place in places.items():
             if place is not None and place.offset > high[p]:
                 raise TopicLost(
                     f"{name} ends at offset {high[p]}, and {place.offset} was committed: it was made anew",
                     hint="submit the task again",
                 )
-        if expired and not self._again:
-            raise FramesExpired(
-                f"frame {min(start[p] for p in expired)} of {name} left the broker before it was read",
-                hint="the stage was away for longer than the topic's retention",
-            )
 
     def _tick(self) -> None:
         with suppress(Cancelled):

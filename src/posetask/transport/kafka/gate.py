@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from posetask.transport.bus import EmitAgain
 from posetask.transport.kafka.faults import AWAY, fault
 from posetask.transport.kafka.groups import GroupWatch
 from posetask.transport.kafka.stopping import Stop
-from posetask.transport.kafka.window import Ledger, reclaimable, slowest_index
+from posetask.transport.kafka.window import Ledger, Trail, first_gone, reclaimable, slowest_index
 from posetask.transport.memory import Window
 
 PAUSE_SECONDS = 0.005
@@ -71,6 +72,7 @@ class WindowGate:
         ledger: What is between writer and readers.
         watch: Where the readers' groups stand.
         partitions: Of the topic.
+        trails: Where the frames lie that the writer sends; None where nothing can be sent again.
         reclaimer: None keeps every record until retention.
         high: Offsets after the last record of each partition, at the start.
         stop: Of the bus.
@@ -82,11 +84,13 @@ class WindowGate:
         ledger: Ledger,
         watch: GroupWatch,
         partitions: int,
+        trails: Mapping[int, Trail] | None,
         reclaimer: Reclaimer | None,
         high: Mapping[int, int],
         stop: Stop,
     ) -> None:
         self._window, self._ledger, self._watch, self._partitions = window, ledger, watch, partitions
+        self._trails = trails
         self._reclaimer, self._high, self._stop = reclaimer, dict(high), stop
         self.waited_seconds = 0.0
 
@@ -100,6 +104,7 @@ class WindowGate:
 
         Raises:
             Cancelled: The run ended while waiting.
+            EmitAgain: A reader needs what left the broker.
             PoseTaskError: The brokers refuse to say where the readers stand, or ``tick`` raised.
         """
         self._look()
@@ -112,13 +117,32 @@ class WindowGate:
             self.waited_seconds += time.monotonic() - begin
         self._ledger.sent(index, nbytes)
 
-    def landed(self, partition: int, offset: int) -> None:
+    def all_read(self, frames: int) -> bool:
+        """Whether every group has committed the first ``frames`` frames; never waits.
+
+        Raises:
+            EmitAgain: A reader needs what left the broker.
+            PoseTaskError: The brokers refuse to say where the readers stand, or are away for long.
+        """
+        self._look()
+        return slowest_index(self._watch.places, self._partitions) >= frames
+
+    def landed(self, partition: int, offset: int, *, frame: bool) -> None:
         """The partition holds a record at ``offset``; only what is known to be there counts as its last."""
         self._high[partition] = max(self._high.get(partition, 0), offset + 1)
+        if frame and self._trails is not None:
+            self._trails[partition].landed(offset)
 
     def _look(self) -> None:
         if self._watch.refresh():
-            places = self._watch.places
-            self._ledger.settle(slowest_index(places, self._partitions))
+            low, places = self._watch.low, self._watch.places
+            slowest = slowest_index(places, self._partitions)
+            self._ledger.settle(slowest)
+            if self._trails is not None:
+                for trail in self._trails.values():
+                    trail.settle(slowest)
+                gone = first_gone(places, low, self._trails)
+                if gone is not None:
+                    raise EmitAgain(gone)
             if self._reclaimer is not None:
                 self._reclaimer.offer(reclaimable(places, self._high))

@@ -10,18 +10,24 @@ librdkafka issue 5040.)
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from functools import partial
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from posetask.errors import PoseTaskError
+from posetask.errors import KafkaUnavailable, PoseTaskError
 from posetask.transport.kafka.faults import AWAY, fault
 from posetask.transport.kafka.patience import ask_committed, patiently
 from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.window import Place
 
 _DOING = "asking where a group stands: "
+_NO_LEADER = frozenset({"_UNKNOWN_PARTITION", "_UNKNOWN_TOPIC"})
+_LOST_SECONDS = 30.0
+"""So long a topic may have no leader that the client knows of, while the brokers answer."""
+_BOUNDS_SECONDS = 1.0
+"""Between two looks at where the topic begins: retention is in no hurry."""
 
 
 class GroupWatch:
@@ -33,6 +39,7 @@ class GroupWatch:
         partitions: Of the topic.
         interval: Seconds between two rounds.
         timeout: Seconds for one answer.
+        away_seconds: The brokers may be away for so long.
     """
 
     def __init__(
@@ -43,9 +50,14 @@ class GroupWatch:
         *,
         interval: float = 0.05,
         timeout: float = 10.0,
+        away_seconds: float = 120.0,
     ) -> None:
         self._consumers, self._topic, self._partitions = dict(consumers), topic, partitions
-        self._interval, self._timeout = interval, timeout
+        self._interval, self._timeout, self._away_seconds = interval, timeout, away_seconds
+        self._away_since: float | None = None
+        self._lost_since: float | None = None
+        self._low: dict[int, int] = {}
+        self._low_due = 0.0
         self._places: dict[str, Mapping[int, Place | None]] = {group: {} for group in consumers}
         self._heard = threading.Event()
         self._closed = threading.Event()
@@ -56,6 +68,11 @@ class GroupWatch:
     def places(self) -> list[Mapping[int, Place | None]]:
         """As last heard; a group that never committed has none."""
         return list(self._places.values())
+
+    @property
+    def low(self) -> Mapping[int, int]:
+        """Offset of the first record of each partition, from before the places; empty until first heard."""
+        return self._low
 
     def wait(self, stop: Stop) -> None:
         """Ask every group now, wait for the answers, and keep asking from then on.
@@ -74,7 +91,8 @@ class GroupWatch:
         """Whether something was heard since the last call; never waits.
 
         Raises:
-            PoseTaskError: The brokers refuse. That they are away is waited out: writing fails if it lasts.
+            KafkaUnavailable: No broker answered for ``away_seconds``.
+            PoseTaskError: The brokers refuse.
         """
         if self._failure is not None:
             raise self._failure
@@ -92,13 +110,62 @@ class GroupWatch:
 
     def _watch(self) -> None:
         while not self._closed.wait(self._interval):
-            for group in self._consumers:
-                try:
+            try:
+                low = self._ask_low()
+                for group in self._consumers:
                     self._ask(group)
-                except KafkaException as error:
-                    if error.args[0].name() not in AWAY:
-                        self._failure = fault(error.args[0], _DOING + group)
-                        return
+                self._away_since = None
+                if low is not None and low != self._low:
+                    self._low = low
+                    self._heard.set()
+            except KafkaException as error:
+                self._failure = self._judge(error)
+                if self._failure is not None:
+                    return
+
+    def _judge(self, error: KafkaException) -> PoseTaskError | None:
+        """What ends the watch; None while the brokers, or a leader, are merely away."""
+        if error.args[0].name() not in AWAY:
+            return fault(error.args[0], _DOING + ", ".join(self._consumers))
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        if now - self._away_since < self._away_seconds:
+            return None
+        return KafkaUnavailable(
+            f"no broker answered for {self._away_seconds:.0f} s while asking where the readers of"
+            f" {self._topic} stand",
+            hint="check that the broker runs and is reachable; the stage can be restarted",
+        )
+
+    def _ask_low(self) -> dict[int, int] | None:
+        """Where the partitions begin; None where it is not time to ask."""
+        if time.monotonic() < self._low_due:
+            return None
+        consumer = next(iter(self._consumers.values()))
+        out = {}
+        for p in range(self._partitions):
+            try:
+                bounds = consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=self._timeout)
+            except KafkaException as error:
+                if error.args[0].name() not in _NO_LEADER:
+                    raise
+                self._note_no_leader(error)
+                return None
+            if bounds is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            out[p] = int(bounds[0])
+        self._lost_since = None
+        self._low_due = time.monotonic() + _BOUNDS_SECONDS
+        return out
+
+    def _note_no_leader(self, error: KafkaException) -> None:
+        """The client knows no leader: because its broker is away, or because the topic is."""
+        now = time.monotonic()
+        self._lost_since = (
+            now if self._lost_since is None or self._away_since is not None else self._lost_since
+        )
+        if now - self._lost_since > _LOST_SECONDS:
+            raise error
 
     def _ask(self, group: str) -> None:
         found = ask_committed(

@@ -36,6 +36,9 @@ from posetask.transport.kafka.writer import FrameCodec
 POLL_SECONDS = 0.05
 """One look for a record; whoever else needs the client waits no longer than this."""
 
+AGAIN_SECONDS = 1800.0
+"""So long a frame that left the broker is waited for: the producer decodes everything before it first."""
+
 OnExpired = Literal["fail", "await"]
 
 
@@ -82,6 +85,7 @@ class KafkaReader:
         self._failure: PoseTaskError | None = None
         self._ends: list[Message] = []
         self._away_since: float | None = None
+        self._awaiting_since: float | None = None
         self.share = Share.of_partitions(total, tuple(places))
         """The frames of the assigned partitions."""
         self._begun: set[int] = set()  # partitions whose places were counted as begun at, or moved
@@ -145,6 +149,7 @@ class KafkaReader:
                 self._take_in(message)
             else:
                 self._check_away()
+                self._check_again()
                 if left <= 0:
                     return None
 
@@ -259,15 +264,15 @@ class KafkaReader:
             with self._lock:
                 index = self._sequencer.expired(partition)
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), 15.0)
-            if self._on_expired == "fail":
-                raise FramesExpired(
-                    f"frame {index} of {self._topic} left the broker before it was read",
-                    hint="give the stage more speed, or the topic a longer retention",
-                )
             if high < self._seen.get(partition, 0):
                 raise TopicLost(
                     f"{self._topic} holds less than was read from it: it was made anew",
                     hint="submit the task again",
+                )
+            if self._on_expired == "fail":
+                raise FramesExpired(
+                    f"frame {index} of {self._topic} left the broker before it was read",
+                    hint="give the stage more speed, or the topic a longer retention",
                 )
             self._consumer.seek(TopicPartition(self._topic, partition, low))
         elif name in AWAY:
@@ -299,6 +304,20 @@ class KafkaReader:
                 f"no broker answered for {self._away_seconds:.0f} s while reading {self._topic}",
                 hint="check that the broker runs and is reachable; the stage can be restarted",
             ) from error
+
+    def _check_again(self) -> None:
+        """A frame that is to be sent again must not be waited for without end."""
+        index, now = self._sequencer.awaited, time.monotonic()
+        if index is None:
+            self._awaiting_since = None
+        elif self._awaiting_since is None:
+            self._awaiting_since = now
+        elif now - self._awaiting_since > AGAIN_SECONDS:
+            raise FramesExpired(
+                f"frame {index} of {self._topic} left the broker, and was not sent again within"
+                f" {AGAIN_SECONDS / 60:.0f} minutes",
+                hint="is the producer running? submit the task again",
+            )
 
     def _mark_start(self) -> None:
         """Leave word that a process began at this place, before anything is worked.

@@ -124,6 +124,11 @@ class Sequencer(Generic[T]):
             )
         state.frames = frames
 
+    @property
+    def awaited(self) -> int | None:
+        """The first frame that was lost to retention and did not come again yet."""
+        return min((s.expected for s in self._partitions.values() if s.skipping), default=None)
+
     def expired(self, partition: int) -> int:
         """What comes next in ``partition`` left the broker: wait for it to be sent again; gives its index."""
         state = self._partitions[partition]

@@ -107,6 +107,70 @@ def reclaimable(groups: Sequence[Places], high_watermarks: Mapping[int, int]) ->
     return out
 
 
+class Trail:
+    """Where the frames of one partition lie that this writer sent.
+
+    Args:
+        start: The first frame that this writer sends to the partition.
+        partitions: Of the topic: frames of one partition are so far apart.
+    """
+
+    def __init__(self, start: int, partitions: int) -> None:
+        self.start = start
+        self._first, self._step = start, partitions
+        self._offsets: deque[int] = deque()
+
+    def landed(self, offset: int) -> None:
+        """The next frame was acknowledged at ``offset``."""
+        self._offsets.append(offset)
+
+    def settle(self, slowest: int) -> None:
+        """No reader needs a frame below ``slowest`` any more."""
+        while self._offsets and self._first < slowest:
+            self._offsets.popleft()
+            self._first += self._step
+
+    def offset_of(self, index: int) -> int | None:
+        """Of a frame; None where it is not acknowledged yet.
+
+        >>> trail = Trail(1, 3)
+        >>> trail.landed(40), trail.landed(41), trail.settle(2)
+        (None, None, None)
+        >>> trail.offset_of(4), trail.offset_of(7)
+        (41, None)
+        """
+        number = (index - self._first) // self._step
+        return self._offsets[number] if 0 <= number < len(self._offsets) else None
+
+
+def first_gone(groups: Sequence[Places], low: Mapping[int, int], trails: Mapping[int, Trail]) -> int | None:
+    """The first frame that a group needs and that left the broker; None where all is there.
+
+    Args:
+        groups: Where they stand, asked after ``low``: what is reclaimed was committed before.
+        low: Offset of the first record of each partition.
+        trails: Of what the writer sent to each partition.
+
+    >>> first_gone([{0: Place(4, 4)}], {0: 3}, {0: Trail(9, 1)}) is None
+    True
+    >>> first_gone([{0: Place(4, 4)}, {}], {0: 6}, {0: Trail(9, 1)})
+    0
+    >>> sent_again = Trail(4, 1)
+    >>> sent_again.landed(9)
+    >>> first_gone([{0: Place(4, 4)}], {0: 6}, {0: sent_again}) is None
+    True
+    """
+    gone = []
+    for places in groups:
+        for p, first in low.items():
+            place = places.get(p)
+            index, offset = (place.next_index, place.offset) if place is not None else (p, 0)
+            at = offset if index < trails[p].start else trails[p].offset_of(index)
+            if at is not None and at < first:
+                gone.append(index)
+    return min(gone, default=None)
+
+
 class Ledger:
     """What a writer has sent and its readers still hold.
 

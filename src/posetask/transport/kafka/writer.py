@@ -25,6 +25,9 @@ OVERHEAD_BYTES = 4_096
 """What Kafka's framing and our headers add to a record, at most."""
 
 
+_PAUSE_SECONDS = 0.02
+
+
 class FrameCodec(Protocol):
     """Pixels to JPEG and back; :class:`posetask.media.jpeg.WireCodec` is one."""
 
@@ -44,8 +47,12 @@ class Gate(Protocol):
         """Calls ``tick`` again and again while it waits; what that raises ends the wait."""
         ...
 
-    def landed(self, partition: int, offset: int) -> None:
-        """A record of the topic is safely there."""
+    def landed(self, partition: int, offset: int, *, frame: bool) -> None:
+        """A record of the topic is safely there: a frame's, or the end."""
+        ...
+
+    def all_read(self, frames: int) -> bool:
+        """Whether every reader has committed so many frames; never waits."""
         ...
 
 
@@ -64,6 +71,8 @@ class KafkaWriter:
         stop: Of the bus.
         message_bytes: Largest record.
         on_flush: Called when everything is acknowledged.
+        reach: See :class:`posetask.transport.bus.Writer`.
+        frames: Likewise.
     """
 
     def __init__(
@@ -80,12 +89,15 @@ class KafkaWriter:
         stop: Stop,
         message_bytes: int,
         on_flush: Callable[[], None],
+        reach: int = 0,
+        frames: int | None = None,
     ) -> None:
         self._producer, self._topic, self._run, self._total = producer, topic, run, total
         self._next, self._ended = dict(start), set(ended)
         self._codec, self._gate, self._stop = codec, gate, stop
         self._limit = message_bytes - OVERHEAD_BYTES
         self._on_flush = on_flush
+        self._reach, self._frames = reach, frames
         self._lock = threading.Lock()
         self._failure: PoseTaskError | None = None
         self._unacknowledged: deque[int] = deque()  # indices in the order of put
@@ -99,6 +111,21 @@ class KafkaWriter:
         return min(self._next.values())
 
     @property
+    def reach(self) -> int:
+        """Frames that were on the topic at some time."""
+        return max(self._reach, self.next_index)
+
+    @property
+    def frames(self) -> int | None:
+        """Length of the stream, where its end was put."""
+        return self._frames
+
+    def inherit(self, reach: int, frames: int | None) -> None:
+        """What an earlier writer of this process knew, and the topic may have lost."""
+        self._reach = max(self._reach, reach)
+        self._frames = frames if self._frames is None else self._frames
+
+    @property
     def acknowledged(self) -> int:
         """Every frame of this writer below this index is safely on the topic."""
         with self._lock:
@@ -109,6 +136,7 @@ class KafkaWriter:
 
         Raises:
             Cancelled: The run ended while waiting.
+            EmitAgain: A reader needs what left the broker.
             RecordTooLarge: It does not fit.
             PoseTaskError: An earlier record was not delivered.
         """
@@ -118,6 +146,7 @@ class KafkaWriter:
             for partition in sorted(set(self._next) - self._ended):
                 self._send(partition, wire, None)
                 self._ended.add(partition)
+            self._frames = record.frames
             return
         index = record.header.index
         partition = partition_of(index, self._total)
@@ -139,6 +168,22 @@ class KafkaWriter:
         self._next[partition] = index + self._total
         self.nbytes += len(wire.value)
         self._send(partition, wire, index)
+
+    def attended(self, timeout: float) -> bool:
+        """Whether all readers of the window have committed the whole stream, waited for so long.
+
+        Raises:
+            Cancelled: The run ended while waiting.
+            EmitAgain: A reader needs what left the broker.
+            PoseTaskError: The brokers refuse, or are away for long.
+        """
+        deadline = time.monotonic() + timeout
+        while self._gate is not None and self._frames is not None and not self._gate.all_read(self._frames):
+            if time.monotonic() > deadline:
+                return False
+            self._stop.wait(_PAUSE_SECONDS)
+            self._tick()
+        return True
 
     def flush(self) -> None:
         """Return when everything put so far is acknowledged.
@@ -189,7 +234,7 @@ class KafkaWriter:
                 return
             partition, offset = message.partition(), message.offset()
             if self._gate is not None and partition is not None and offset is not None:
-                self._gate.landed(partition, offset)
+                self._gate.landed(partition, offset, frame=index is not None)
             if index is not None:
                 self._delivered.add(index)
                 while self._unacknowledged and self._unacknowledged[0] in self._delivered:
