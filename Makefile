@@ -97,6 +97,14 @@ bench-memory: setup ## Memory of a run over 10,000 frames: flat after the first 
 bench-tracker: setup ## The tracker against a per-object port and, where installed, its peers
 	@$(RUN) python bench/tracker.py $(ARGS)
 
+.PHONY: bench-kafka
+bench-kafka: setup ## Five processes over a broker against embedded; cost and latency of a hop
+	@$(RUN) python bench/kafka.py $(ARGS)
+
+.PHONY: bench-wire
+bench-wire: setup ## What the wire's JPEG changes in boxes, keypoints and ids, on the real clips
+	@$(RUN) python bench/wire.py $(ARGS)
+
 .PHONY: chaos-stages
 chaos-stages: setup ## Kill stages over a real broker at random moments; the result must be the same
 	@$(RUN) python bench/chaos_stages.py $(ARGS)

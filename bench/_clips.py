@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
 
 
-def loop(source: Path, target: Path, frames: int) -> Path:
-    """Write ``frames`` frames of ``source``, over and over, to ``target``; kept if it is there.
+def loop(source: Path, target: Path, frames: int, speed: Fraction = Fraction(1)) -> Path:
+    """Write ``frames`` frames of ``source``, over and over, to ``target``, ``speed`` times as fast.
 
-    Each turn starts with the clip's first key frame; the last turn may be cut short, in decoding order.
+    Kept if it is there. Each turn starts with the clip's first key frame; the last turn may be cut
+    short, in decoding order.
     """
     if target.exists():
         return target
@@ -26,7 +28,7 @@ def loop(source: Path, target: Path, frames: int) -> Path:
             packet, (pts, dts) = packets[i % len(packets)], times[i % len(packets)]
             shift = i // len(packets) * len(packets) * step
             packet.stream, packet.pts, packet.dts = copy, pts + shift, dts + shift
-            packet.time_base = stream.time_base
+            packet.time_base = stream.time_base / speed
             out.mux(packet)
     temporary.rename(target)
     return target
