@@ -90,7 +90,7 @@ OVER: dict[str, Schema] = {
     "kafka.resultBytes": {"minimum": 2**20},
     "kafka.settings": {
         "type": "object",
-        "propertyNames": {"pattern": "^[A-Z_]+$", "not": {"pattern": "(PASSWORD|TLS_KEY)$"}},
+        "propertyNames": {"pattern": "^[A-Z_]+$"},
         "additionalProperties": {"type": ["string", "integer"]},
     },
     "storage.root": {"pattern": r"^((s3|gs|az)://[^\s]+)?$"},
