@@ -37,6 +37,11 @@ VERBS = {
         "Render people who walk, run, wave, sit, squat and turn; leave the clip and what is true of it.",
     ),
     "stage": Verb("posetask.cli.stage", "stage", "Run one stage of one run over Kafka, as a Job's pod does."),
+    "fused": Verb(
+        "posetask.cli.fused",
+        "fused",
+        "Run all stages of one run in this process, as a Fused task's pod does.",
+    ),
     "service": Verb(
         "posetask.cli.service",
         "service",

@@ -60,7 +60,7 @@ def service(
     logging.basicConfig(level=os.environ.get("POSETASK_LOG_LEVEL", "INFO").upper(), format=LOG_FORMAT)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        from posetask.runtime.process import write_last_words
+        from posetask.runtime.reports import write_last_words
         from posetask.runtime.service.app import make_app
         from posetask.runtime.service.server import ServiceServer
         from posetask.runtime.service.service import StageService

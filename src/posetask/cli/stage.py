@@ -39,7 +39,8 @@ def stage(
     logging.basicConfig(level=os.environ.get("POSETASK_LOG_LEVEL", "WARNING").upper())
     # What this takes to import, other commands need not pay for.
     try:
-        from posetask.runtime.process import StageProcess, write_last_words
+        from posetask.runtime.process import StageProcess
+        from posetask.runtime.reports import write_last_words
         from posetask.runtime.stagespec import StageProcessSpec
         from posetask.transport.kafka.settings import KafkaSettings
     except ModuleNotFoundError as error:

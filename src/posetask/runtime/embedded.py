@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline
 from posetask.runtime.sources import Source, open_source
 from posetask.runtime.summary import ModelUse, Summary
-from posetask.stages.annotator import AnnotatorParameters, AnnotatorStage
-from posetask.stages.base import Stage, StageContext
-from posetask.stages.bytetrack import BytetrackParameters, BytetrackStage
-from posetask.stages.names import BYTETRACK, RAW_FRAMES
-from posetask.stages.producer import ProducerParameters, ProducerStage
-from posetask.stages.rtmpose import RtmposeParameters, RtmposeStage
+from posetask.stages.annotator import AnnotatorStage
+from posetask.stages.base import P, Stage, StageContext, parse_parameters
+from posetask.stages.bytetrack import BytetrackStage
+from posetask.stages.names import BYTETRACK, RAW_FRAMES, RTMPOSE, YOLOX
+from posetask.stages.producer import ProducerStage
+from posetask.stages.rtmpose import RtmposeStage
 from posetask.stages.sinks import PictureSink
-from posetask.stages.yolox import YoloxParameters, YoloxStage
-from posetask.telemetry import peak_rss_mib
+from posetask.stages.yolox import YoloxStage
+from posetask.telemetry import Timings, peak_rss_mib
 from posetask.transport import MemoryBus, Window
 
 CALLER = "caller"
@@ -43,6 +43,12 @@ class EmbeddedRun:
         options: See :class:`RunOptions`.
         extra_stages: More stages, of anyone's; their inputs are topics of the pipeline.
         follow: Whether :meth:`frames` will be read; it then sets the pace.
+        parameters: Of the five stages, by name, over what the options say.
+        run: Id of the run.
+        on_step: Told every step of work and its seconds.
+
+    Attributes:
+        stages: All of them, by name, in the order of the pipeline.
 
     Raises:
         PoseTaskError: The source, a model, an option or an output is refused.
@@ -56,8 +62,12 @@ class EmbeddedRun:
         *,
         extra_stages: Sequence[type[Stage[Any]]] = (),
         follow: bool = False,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        run: str = "local",
+        on_step: Callable[[str, float], None] | None = None,
     ) -> None:
         self.options = options = options or RunOptions()
+        self._given = parameters or {}
         self.source = source
         self.output = output
         self._reader = open_source(
@@ -68,39 +78,28 @@ class EmbeddedRun:
             frame_rate=options.frame_rate,
         )
         try:
-            self._detector = resolve_detector(options.detector_name)
-            self._pose = resolve_pose(options.pose_name)
+            self._detector = resolve_detector(self._given.get(YOLOX, {}).get("model", options.detector_name))
+            self._pose = resolve_pose(self._given.get(RTMPOSE, {}).get("model", options.pose_name))
+            self.info: SourceInfo = self._reader.info
+            timings = Timings(on_step)
+            self._context = StageContext(run, options.device, timings=timings, source=self.info)
             self._build(extra_stages, follow)
         except BaseException:
             self._reader.close()
             raise
 
     def _build(self, extra_stages: Sequence[type[Stage[Any]]], follow: bool) -> None:
-        o = self.options
-        self.info: SourceInfo = self._reader.info
-        self._context = context = StageContext(device=o.device, source=self.info)
+        o, context = self.options, self._context
         self._producer = ProducerStage(
-            ProducerParameters(every_n=o.every_n, wire_codec=o.wire_codec), context, self._reader
+            self._parameters(ProducerStage, "every_n", "wire_codec"), context, self._reader
         )
-        self._yolox = YoloxStage(YoloxParameters(model=o.detector_name), context, self._detector)
-        self._rtmpose = RtmposeStage(RtmposeParameters(model=o.pose_name), context, self._pose)
-        self._bytetrack = BytetrackStage(
-            BytetrackParameters(
-                track_thresh=o.track_thresh,
-                match_thresh=o.match_thresh,
-                track_buffer=o.track_buffer,
-                mot20=o.mot20,
-                every_n=o.every_n,
-            ),
-            context,
-        )
+        self._yolox = YoloxStage(self._parameters(YoloxStage, model=o.detector_name), context, self._detector)
+        self._rtmpose = RtmposeStage(self._parameters(RtmposeStage, model=o.pose_name), context, self._pose)
+        tracking = ("track_thresh", "match_thresh", "track_buffer", "mot20", "every_n")
+        self._bytetrack = BytetrackStage(self._parameters(BytetrackStage, *tracking), context)
+        drawing = self._parameters(AnnotatorStage, "boxes", "frame_counter", "strict")
         sink, exports = self._outputs()
-        self._annotator = AnnotatorStage(
-            AnnotatorParameters(boxes=o.boxes, frame_counter=o.frame_counter, strict=o.strict),
-            context,
-            sink,
-            exports,
-        )
+        self._annotator = AnnotatorStage(drawing, context, sink, exports)
         stages: list[Stage[Any]] = [
             self._producer,
             self._yolox,
@@ -109,6 +108,7 @@ class EmbeddedRun:
             self._annotator,
         ]
         stages += [stage(stage.Parameters(), context) for stage in extra_stages]
+        self.stages = {stage.name: stage for stage in stages}
         # Interpolation looks every_n frames ahead, so the pixels of as many must be held.
         self.bus = MemoryBus(Window(records=16 + 2 * o.every_n, at_least=4 + o.every_n))
         self._topics = [RAW_FRAMES, BYTETRACK, *(stage.output for stage in extra_stages if stage.output)]
@@ -119,6 +119,11 @@ class EmbeddedRun:
         self.pipeline = Pipeline(self.bus, stages)
         self._interrupted = threading.Event()
         self._started = 0.0
+
+    def _parameters(self, stage: type[Stage[P]], *names: str, **values: Any) -> P:
+        """Of a stage: what the options say, under the same names, and what is given over it."""
+        said = self.options.model_dump(include=set(names)) | values
+        return parse_parameters(stage, said | dict(self._given.get(stage.name, {})))
 
     def start(self) -> None:
         """Start all stages; returns at once."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 
 from posetask.errors import PoseTaskError
 from posetask.exports.metadata import tool_version
 from posetask.runtime import health
-from posetask.runtime.reports import Failure, StageReport, State
+from posetask.runtime.reports import StageReport, State, write_last_words
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.work import StageWork
 from posetask.telemetry.metrics import StageMetrics
@@ -18,7 +16,6 @@ from posetask.transport.kafka.progress import ProgressWriter
 from posetask.transport.kafka.settings import KafkaSettings
 
 REPORT_SECONDS = 0.5
-TERMINATION_LOG = Path("/dev/termination-log")
 
 
 class StageProcess:
@@ -104,12 +101,3 @@ class StageProcess:
                 progress.write(report.run, report.key, report.model_dump_json().encode())
             if ended:
                 return
-
-
-def write_last_words(error: PoseTaskError) -> None:
-    """One line of JSON where Kubernetes looks for it, or where ``POSETASK_TERMINATION_LOG`` says."""
-    given = os.environ.get("POSETASK_TERMINATION_LOG")
-    path = Path(given) if given else TERMINATION_LOG
-    if given or path.exists():
-        with suppress(OSError):  # the error itself is what matters
-            path.write_text(Failure.of(error).model_dump_json() + "\n")

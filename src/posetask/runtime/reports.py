@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from posetask.errors import PoseTaskError
 
+TERMINATION_LOG = Path("/dev/termination-log")
 State = Literal["starting", "running", "done", "stopped", "failed"]
 
 
@@ -72,3 +76,12 @@ def process_key(stage: str, replica: int = 0, replicas: int = 1) -> str:
     ('yolox', 'yolox.1')
     """
     return stage if replicas == 1 else f"{stage}.{replica}"
+
+
+def write_last_words(error: PoseTaskError) -> None:
+    """One line of JSON where Kubernetes looks for it, or where ``POSETASK_TERMINATION_LOG`` says."""
+    given = os.environ.get("POSETASK_TERMINATION_LOG")
+    path = Path(given) if given else TERMINATION_LOG
+    if given or path.exists():
+        with suppress(OSError):  # the error itself is what matters
+            path.write_text(Failure.of(error).model_dump_json() + "\n")

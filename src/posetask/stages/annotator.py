@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
         self._ids: set[int] = set()
         self._pen: PoseAnnotator | None = None
         self._canvas: Image | None = None
-        self._finished = False
+        self._finished, self._sha256 = False, ""
 
     def process(self, batch: Sequence[tuple[Frame, Tracks]]) -> Sequence[Message]:
         """Draw and write each frame."""
@@ -125,6 +126,9 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
             )
         if self._sink is not None:
             self.pictures = self._sink.close()
+            if self.pictures.path.is_file():
+                with self.pictures.path.open("rb") as file:
+                    self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self._exports is not None:
             self.exported = self._exports.close(end.frames)
         self._finished = True
@@ -135,6 +139,7 @@ class AnnotatorStage(Stage[AnnotatorParameters]):
         out: dict[str, Any] = asdict(self.counts)
         if self.pictures is not None:
             out |= {"output": str(self.pictures.path), "audio": self.pictures.audio}
+            out |= {"sha256": self._sha256} if self._sha256 else {}
         return out | {"exports": {name: str(path) for name, path in self.exported.items()}}
 
     def close(self) -> None:
