@@ -18,6 +18,7 @@ import pytest
 
 from posetask.runtime.reports import StageReport
 from posetask.storage.location import Location
+from posetask.transport.kafka.progress import ProgressReader, forget, make_progress_topic
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, raw_config, result_config
 
@@ -141,3 +142,41 @@ def test_a_source_that_is_not_in_the_store_ends_the_stage_for_good(
     said = json.loads((tmp_path / "a" / "last").read_text())
     assert (said["reason"], said["retryable"]) == ("SourceNotFound", False)
     assert not list((tmp_path / "a").glob("posetask-source-*"))
+
+
+def test_a_fused_run_publishes_to_the_store_and_tells_the_broker(
+    broker: Any, object_store: Any, tmp_path: Path
+) -> None:
+    run = f"fused-{uuid.uuid4().hex[:8]}"
+    settings = KafkaSettings(bootstrap=broker.bootstrap)
+    make_progress_topic(TopicAdmin(settings))
+    words = ProgressReader(settings, run)
+    variables = {
+        "POSETASK_STAGE_RUN": run,
+        "POSETASK_STAGE_SOURCE": "synth:frames=30,size=320x180,people=2",
+        "POSETASK_STAGE_OUTPUT": f"s3://results/lab/{run}/demo.mp4",
+        "POSETASK_STAGE_FORMATS": '["parquet"]',
+        "POSETASK_STAGE_PARAMETERS": '{"yolox": {"model": "demo"}, "rtmpose": {"model": "demo"}}',
+        "POSETASK_KAFKA": broker.bootstrap,
+        "TMPDIR": str(tmp_path),
+    }
+    try:
+        for _ in range(2):  # a pod that is started once too often finds the work done
+            done = subprocess.run(
+                [sys.executable, "-m", "posetask", "fused", "--listen", "127.0.0.1:0"],
+                env={**os.environ, **object_store.environment, **variables},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+        said = [StageReport.model_validate_json(w.value or b"") for _ in range(3) for w in words.poll(2)]
+    finally:
+        words.close()
+        forget(settings, run, ["producer", "yolox", "rtmpose", "bytetrack", "annotator"])
+    last = {report.stage: report for report in said}
+    assert sorted(last) == ["annotator", "bytetrack", "producer", "rtmpose", "yolox"]
+    assert {(report.state, report.frames) for report in last.values()} == {("done", 30)}
+    assert last["annotator"].facts["output"] == variables["POSETASK_STAGE_OUTPUT"]
+    place = object_store.folder / "results" / "lab" / run
+    assert frames_in(place / "demo.mp4") == 30
+    assert (place / "demo.parquet").stat().st_size > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -152,10 +153,8 @@ def test_its_pages_tell_how_far_it_is(make: Make) -> None:
         deadline, ready = time.monotonic() + 50, 0
         while ready != 200 and time.monotonic() < deadline:
             time.sleep(0.05)
-            try:
+            with contextlib.suppress(httpx.TransportError, AttributeError):
                 ready = httpx.get(f"http://{process.server.address}/readyz").status_code
-            except (httpx.TransportError, AttributeError):
-                pass
         assert ready == 200
         base = f"http://{process.server.address}"
         assert [report["stage"] for report in httpx.get(f"{base}/status").json()] == FIVE
