@@ -118,7 +118,7 @@ TOOLS = (
     Tool(
         "node",
         "k8s.io/kubelet",
-        {name: f"posetask.io/hack/kube/node/{name}" for name in ("gpu-plugin", "pause")},
+        {name: f"posetask.io/hack/kube/node/{name}" for name in ("gpu-plugin", "pause", "kafka-start")},
     ),
 )
 

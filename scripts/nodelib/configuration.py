@@ -12,8 +12,8 @@ from nodelib.network import PLUGINS, POD_GATEWAY, PODS
 
 DNS = "10.96.0.10"
 DOMAIN = "cluster.local"
-PAUSE = "localhost/posetask-pause:1"
-COREDNS = "localhost/posetask-coredns:1"
+PAUSE = "localhost/posetask/pause:1"
+COREDNS = "localhost/posetask/coredns:1"
 
 
 def containerd(folder: Path) -> str:
