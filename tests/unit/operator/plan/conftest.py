@@ -133,6 +133,9 @@ class World:
         self.secrets: frozenset[str] = frozenset()
         self.unreachable: frozenset[str] = frozenset()
         self.kafka_away: datetime | None = None
+        self.lagging = False  # the watches bring what others did five seconds late
+        self.cache: dict[str, tuple[dict[str, JobSeen], dict[str, PodSeen]]] = {}
+        self._late: set[str] = set()
         self.made: dict[str, int] = {}
         self.writes: list[str] = []
         self.log: list[tuple[str, type[act.Action]]] = []
@@ -195,11 +198,14 @@ class World:
                 progress_keys=frozenset(self.reports.get(seen.run, {})),
                 partitions=sum(sum(t.values()) for t in self.topics.values()),
             )
+        if fresh or not self.lagging:
+            self.cache[task.key] = self._children(task.key)
+        jobs, pods = self.cache.get(task.key, ({}, {}))
         return Observed(
             now=self.now,
             task=seen,
-            jobs=tuple(j.seen for j in self.jobs.values() if j.key == task.key),
-            pods=tuple(p.seen for p in self.pods.values() if p.key == task.key),
+            jobs=tuple(jobs.values()),
+            pods=tuple(pods.values()),
             fresh=fresh,
             secrets=wanted.secrets & self.secrets,
             unreachable=self.unreachable,
@@ -208,6 +214,10 @@ class World:
             troubles=self.troubles.get(task.key, ()),
             slow_written_at=self.written.get(task.key),
         )
+
+    def _children(self, key: str) -> tuple[dict[str, JobSeen], dict[str, PodSeen]]:
+        jobs = {name: job.seen for name, job in self.jobs.items() if job.key == key}
+        return jobs, {name: pod.seen for name, pod in self.pods.items() if pod.key == key}
 
     def decide(self, task: Stored) -> act.Plan:
         """The loop of the plan module's docstring."""
@@ -348,6 +358,7 @@ class World:
             name, f"job-{self._uids}", stage, attempt, manifest["metadata"]["ownerReferences"][0]["uid"]
         )
         self.jobs[name] = JobState(seen, task.key, manifest["spec"]["completions"], gpus)
+        self.cache.setdefault(task.key, ({}, {}))[0][name] = seen  # the answer to a write is known at once
         self.dirty[task.key] = None
 
     # Controllers, nodes, stages
@@ -355,6 +366,10 @@ class World:
     def step(self) -> None:
         """Five seconds pass."""
         self.now += TICK
+        self.dirty.update(dict.fromkeys(key for key in self._late if key in self.tasks))
+        self._late.clear()
+        if self.lagging:
+            self.cache = {key: self._children(key) for key in self.tasks}
         before = self._versions()
         for job in list(self.jobs.values()):
             self._control(job)
@@ -366,6 +381,7 @@ class World:
         for key in {*before, *after}:
             if before.get(key) != after.get(key) and key in self.tasks:
                 self.dirty[key] = None
+                self._late.add(key)
         used = sum(p.seen.gpus for p in self.pods.values() if p.seen.alive)
         self.most_gpus = max(self.most_gpus, used)
 
