@@ -52,6 +52,9 @@ class Topic:
     def flush(self) -> None:
         return
 
+    def attended(self, seconds: float) -> bool:
+        return True
+
 
 @pytest.mark.parametrize(("held", "end"), [(0, 1), (1, 1), (120, 120)])
 def test_it_ends_after_the_frame_at_hand_or_the_last_one_sent(held: int, end: int) -> None:

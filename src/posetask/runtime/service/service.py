@@ -347,7 +347,7 @@ class StageService:
             removed = (found := self._tasks.get(report.run)) is not None and found.record.topics_removed
             if self._said.get(report.run) != words and not removed:
                 self._said[report.run] = words
-                progress.write(report.run, report.stage, report.model_dump_json().encode())
+                progress.write(report.run, report.key, report.model_dump_json().encode())
 
     def _counts(self) -> dict[str, int]:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from posetask.errors import PoseTaskError
+from posetask.runtime.reports import process_key
 from posetask.runtime.service.contract import StartRequest
 from posetask.stages.base import Stage
 from posetask.stages.names import PRODUCER, RAW_FRAMES
@@ -62,12 +63,14 @@ def remove_run(settings: KafkaSettings, run: str) -> list[str]:
         PoseTaskError: The brokers are away, or deny it; trying again goes on where this stopped.
     """
     admin = TopicAdmin(settings)
-    topics = [name for name in admin.existing() if name.rpartition("_")[2] == run]
+    existing = admin.existing()
+    topics = [name for name in existing if name.rpartition("_")[2] == run]
     groups = _groups_of(admin, run)
     admin.delete(topics)
     admin.delete_groups(groups)
     stages = {PRODUCER, *(group.rpartition("_")[0] for group in groups)}
-    forget(settings, run, sorted(stages))
+    most = max((existing[topic] for topic in topics), default=1)
+    forget(settings, run, sorted({process_key(s, i, n) for s in stages for n in {1, most} for i in range(n)}))
     logger.info("run %s: removed %s", run, ", ".join(sorted(topics)) or "nothing, its topics were gone")
     return topics
 
