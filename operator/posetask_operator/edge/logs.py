@@ -47,14 +47,14 @@ class Lines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up(level: str = "info", stream: TextIO = sys.stderr) -> None:
+def set_up(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log there, from now on.
 
     Args:
         level: debug, info, warning or error.
-        stream: Where lines go.
+        stream: Where lines go; None: standard error.
     """
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Lines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel("WARNING")  # a line for every event of every object, else

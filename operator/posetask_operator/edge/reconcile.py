@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -66,6 +66,7 @@ class Reconciler:
         self.admission, self._wake = admission, wake
         self._memories: dict[str, _Memory] = {}
         self._back_off = BackOff()
+        self._counted: dict[str, int] = {}
 
     async def look(self, key: Key) -> float | None:
         """Look at a task; returns the seconds after which to look again, None when something happens.
@@ -95,24 +96,38 @@ class Reconciler:
         """This replica works from now on: nothing is granted before every task was looked at once."""
         self.admission.expect(str(key) for key in self._store.keys())  # noqa: SIM118 - no dict
 
+    def capacity(self, counted: Mapping[str, int]) -> None:
+        """GPUs of profiles that are counted."""
+        for profile, gpus in counted.items():
+            self.admission.capacity(profile, gpus)
+        self._counted = dict(counted)
+        self._wake_ready()
+
     def gpus(self) -> dict[str, tuple[int, int | None]]:
         """Accelerators given to tasks, and the budget, by profile."""
         profiles = self._settings.profiles.items()
-        return {name: (self.admission.used(name), p.gpus) for name, p in profiles if p.accelerator}
+        return {
+            name: (self.admission.used(name), self._counted.get(name) if p.gpus is None else p.gpus)
+            for name, p in profiles
+            if p.accelerator is not None
+        }
 
     async def _look(self, task: TaskSeen, body: Json) -> float | None:
         memory = self._memories.setdefault(task.uid, _Memory())
         seen, made = await self._decide(task, memory)
         applied = await self._applier.apply(task, body, made.actions)
         self._remember(task, memory, seen, applied)
-        for name in self.admission.ready():
-            self._wake(Key(*name.split("/", 1)))
+        self._wake_ready()
         if applied.trouble is None:
             memory.failures = 0
             return made.requeue_after
         # The trouble is for the next plan to judge: soon at first, then ever later.
         memory.failures += 1
         return self._back_off.seconds(memory.failures)
+
+    def _wake_ready(self) -> None:
+        for name in self.admission.ready():
+            self._wake(Key(*name.split("/", 1)))
 
     async def _decide(self, task: TaskSeen, memory: _Memory) -> tuple[Observed, Plan]:
         seen = await self._observe(task, memory, fresh=False)
@@ -168,5 +183,6 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self.admission.forget(str(key))
+        self._wake_ready()
         if len(self._memories) > 2 * len(self._store) + 100:
             self._memories = {uid: m for uid, m in self._memories.items() if self._store.has_uid(uid)}

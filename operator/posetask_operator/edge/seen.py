@@ -91,7 +91,7 @@ def pod_seen(body: Json, accelerator: str | None) -> PodSeen:
         ready=_true(conditions, "Ready"),
         grace_ends=moment(meta["deletionTimestamp"]) if meta.get("deletionTimestamp") else None,
         node=spec.get("nodeName"),
-        gpus=_gpus(spec, accelerator),
+        gpus=gpus_of(spec, accelerator),
         exit_code=ended.get("exitCode"),
         reason=str(ended.get("reason") or status.get("reason") or ""),
         message=str(ended.get("message") or status.get("message") or "")[:4096],
@@ -151,7 +151,8 @@ def _waiting(status: Json) -> Json:
     return {}
 
 
-def _gpus(spec: Json, accelerator: str | None) -> int:
+def gpus_of(spec: Json, accelerator: str | None) -> int:
+    """Accelerators that a pod's specification asks for; 0 where none are counted."""
     if accelerator is None:
         return 0
 

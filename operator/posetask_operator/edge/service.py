@@ -14,6 +14,7 @@ from posetask.transport.kafka.settings import KafkaSettings
 from posetask_operator.core.admission import Admission
 from posetask_operator.core.observed import ReportSeen
 from posetask_operator.edge.apply import Applier
+from posetask_operator.edge.capacity import Capacity
 from posetask_operator.edge.client import KubeClient
 from posetask_operator.edge.connect import Connection, connect
 from posetask_operator.edge.events import Events
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 5.0
 _BROKER_SECONDS = 10.0
+_COUNT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Operator:
             self.metrics,
             self._queue.add,
         )
+        self._capacity = Capacity(self._client, settings)
         self._sweeper = Sweeper(
             self._client,
             self._brokers,
@@ -186,6 +189,7 @@ class Operator:
             self._workers.run(),
             _every(self._options.relist_seconds, "listing everything", self._relist.check),
             _every(self._options.sweep_seconds, "sweeping the brokers", self._sweep),
+            self._count_gpus(),
             self._make_shared(),
         )
 
@@ -202,6 +206,14 @@ class Operator:
     async def _make_shared(self) -> None:
         await _until_done("making the shared topics", self._brokers.make_shared)
         await asyncio.Event().wait()
+
+    async def _count_gpus(self) -> None:
+        while True:
+            try:
+                self._reconciler.capacity(await self._capacity.count())
+            except PoseTaskError as error:
+                logger.warning("the GPUs of the nodes cannot be counted: %s", error)
+            await asyncio.sleep(_COUNT_SECONDS)
 
     async def _sweep(self) -> None:
         await self._sweeper.sweep()
