@@ -82,10 +82,8 @@ def _make(view: View, spec: PoseTaskSpec) -> Plan:
     still = {type(action).__name__ for action in actions}  # not what went well after all: an answer was lost
     trouble = next((t for t in seen.troubles if t.about in still), None)
     if trouble is not None:
-        # Say what is in the way, then try again; that all is there is said at the look after it.
-        return showing(
-            view, task.status, (_ADMITTED, *_in_the_way(trouble)), then=actions, after=(settle, late)
-        )
+        # Say what is in the way, then try again; once that goes well, the next look says that all is there.
+        return showing(view, task.status, (_ADMITTED, *_in_the_way(trouble)), then=actions, after=(0.0,))
     return showing(view, task.status, (_ADMITTED, *_made(layout), _starting(view)), actions, after=(late,))
 
 
@@ -176,12 +174,15 @@ def _refused(view: View) -> Failure | None:
 
 
 def _in_the_way(trouble: Trouble) -> tuple[Said, ...]:
+    if trouble.about == "CreateJob" and trouble.retryable:
+        return (Said(ConditionType.JOBS_CREATED, "False", Reason.CREATING_JOBS, trouble.message),)
     if trouble.about == "CreateJob":
         known = {"ForeignObject": Reason.NAME_TAKEN, "NamespaceTerminating": Reason.NAMESPACE_TERMINATING}
         reason = known.get(trouble.reason, Reason.JOBS_REFUSED)
         return (Said(ConditionType.JOBS_CREATED, "False", reason, trouble.message),)
     denied = {r.value: r for r in (Reason.KAFKA_REFUSED, Reason.KAFKA_ACCESS_DENIED, Reason.TOPIC_LOST)}
-    return _not_made(denied.get(trouble.reason, Reason.KAFKA_UNAVAILABLE), trouble.message)
+    denied |= {"KafkaUnavailable": Reason.KAFKA_UNAVAILABLE}
+    return _not_made(denied.get(trouble.reason, Reason.CREATING_TOPICS), trouble.message)
 
 
 def _not_made(reason: Reason, message: str) -> tuple[Said, ...]:

@@ -102,7 +102,7 @@ def deleting(view: View) -> Plan:
 def _take_away(
     view: View,
 ) -> tuple[tuple[Action, ...], tuple[Action, ...], tuple[Said, ...], float | None]:
-    """Actions before and after the status, what is in the way, and when to try again."""
+    """Actions before and after the status, what is in the way, and when to look again."""
     kafka, timings = view.seen.kafka, view.settings.timings
     if kafka is None:
         return (), (), (Said(ConditionType.CLEANED_UP, "False", Reason.DELETING),), timings.settle
@@ -120,7 +120,7 @@ def _take_away(
         reason = Reason.KAFKA_UNAVAILABLE
     fix = trouble.hint if denied else None
     said = Said(ConditionType.CLEANED_UP, "False", reason, trouble.message, fix)
-    return (), actions, (said,), timings.cleanup_retry
+    return (), actions, (said,), 0.0  # once they go well; until then the queue's back-off counts
 
 
 def _progress(view: View, jobs_left: float, status: PoseTaskStatus) -> Iterable[Said]:
