@@ -113,6 +113,18 @@ chaos-stages: setup ## Kill stages over a real broker at random moments; the res
 chaos-stages-short: setup ## The same with 20 kills, as CI can afford
 	@$(RUN) python bench/chaos_stages.py --kills 20 $(ARGS)
 
+.PHONY: bench-operator
+bench-operator: setup ## The operator with 200 tasks on kwok and a real broker (first `make kube-build`); ARGS="--tasks 1000"
+	@$(RUN) python bench/operator_scale.py $(ARGS)
+
+.PHONY: chaos-operator
+chaos-operator: setup ## Kill the operator before and after each write of a task's life; the end must be the same
+	@$(RUN) python bench/chaos_operator.py $(ARGS)
+
+.PHONY: chaos-operator-short
+chaos-operator-short: setup ## The same with a fixed sample of the plans, as CI can afford
+	@$(RUN) python bench/chaos_operator.py --sample $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the targets made, the environments included
 	@rm -rf .venv .uv dist build demo-out bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
