@@ -1,1 +1,1 @@
-"""The REST API's package. Its floor is set and checked; the routes are the roadmap's part 5."""
+"""The REST API: uploads in, tasks and their results out, on one machine or on a cluster."""

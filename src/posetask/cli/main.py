@@ -36,6 +36,9 @@ VERBS = {
         "synth",
         "Render people who walk, run, wave, sit, squat and turn; leave the clip and what is true of it.",
     ),
+    "serve": Verb(
+        "posetask.cli.serve", "serve", "Serve the REST API on this machine: uploads in, annotated videos out."
+    ),
     "stage": Verb("posetask.cli.stage", "stage", "Run one stage of one run over Kafka, as a Job's pod does."),
     "fused": Verb(
         "posetask.cli.fused",

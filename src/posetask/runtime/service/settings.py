@@ -91,14 +91,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_token(file: Path | None) -> str | None:
-    """The token: from a file, or from ``POSETASK_SERVICE_TOKEN``; None where there is none.
+def read_token(file: Path | None, variable: str = "POSETASK_SERVICE_TOKEN") -> str | None:
+    """The token: from a file, or from the variable; None where there is none.
 
     Raises:
         InvalidParameters: The file cannot be read, or is empty.
     """
     if file is None:
-        return os.environ.get("POSETASK_SERVICE_TOKEN") or None
+        return os.environ.get(variable) or None
     try:
         text = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
