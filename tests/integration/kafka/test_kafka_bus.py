@@ -578,8 +578,8 @@ def test_credentials_open_the_broker_and_what_acls_deny_is_named(secured: str, r
         writer = bus.writer("yolox")
         writer.put(Detections.empty(header(0, run)))
         writer.flush()
-    with closing(KafkaBus(denied, run)) as bus, pytest.raises((KafkaAccessDenied, TopicLost)):
-        bus.reader("yolox", "rtmpose")  # a topic that may not be seen looks absent
+    with closing(KafkaBus(denied, run)) as bus, pytest.raises(KafkaAccessDenied, match="looking for"):
+        bus.reader("yolox", "rtmpose")
     with pytest.raises(KafkaAccessDenied, match=r"TOPIC_AUTHORIZATION_FAILED|CLUSTER_AUTHORIZATION_FAILED"):
         TopicAdmin(denied).create([TopicSpec(topic_name("other", run))])
 

@@ -215,7 +215,7 @@ class KafkaBus:
         self._watches.clear()
 
     def _partitions(self, name: str) -> int:
-        total = self._admin.existing().get(name, 0)
+        total = self._admin.partitions(name)
         if total == 0:
             raise TopicLost(
                 f"there is no topic {name}", hint="the run was cleaned up, or its topics were never made"

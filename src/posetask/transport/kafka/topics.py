@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from posetask.errors import KafkaRefused, KafkaUnavailable, PoseTaskError
+from posetask.errors import KafkaRefused, KafkaUnavailable, PoseTaskError, TopicLost
 from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.faults import fault
 from posetask.transport.kafka.settings import KafkaSettings
@@ -129,6 +129,27 @@ class TopicAdmin:
             cause = self._denied or error.args[0]
             raise fault(cause, f"reaching the brokers at {self._settings.bootstrap}") from error
         return {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
+
+    def partitions(self, name: str) -> int:
+        """Of one topic; 0 where there is none.
+
+        Raises:
+            KafkaAccessDenied: It may not be seen.
+            PoseTaskError: The brokers are away.
+        """
+        known = self.existing().get(name, 0)
+        if known:
+            return known
+        # A topic that may not be seen is in no list. Asked for by name it is; and this question makes none.
+        asked = self.client.describe_topics(TopicCollection([name]), request_timeout=REQUEST_SECONDS)
+        try:
+            asked[name].result(REQUEST_SECONDS + 5)
+        except KafkaException as error:
+            found = fault(error.args[0], f"looking for {name}")
+            if isinstance(found, TopicLost):
+                return 0
+            raise found from error
+        return self.existing().get(name, 0)
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """Make topics in one call, and return when every one of them has its leaders.
