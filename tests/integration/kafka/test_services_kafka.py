@@ -266,7 +266,7 @@ def test_up_ends_all_services_on_sigterm_and_refuses_a_folder_that_is_in_use(
     try:
         wait_for(lambda: "all are ready" in (tmp_path / "log").read_text(), "they did not start")
         second = posetask("services", "up", "--stage", "bytetrack", "--free-ports", *place)
-        assert (second.returncode, "another service works in" in second.stderr) == (
+        assert (second.returncode, "another set of services works in" in second.stderr) == (
             NotAvailable.exit_code,
             True,
         )

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from posetask.runtime.children import COMMAND, error_of
 from posetask.runtime.reports import Failure
-from posetask.runtime.service.state import ADDRESS
-from posetask.storage.durable import storage_errors, write_durably
+from posetask.runtime.service.state import ADDRESS, lock_folder
+from posetask.storage.durable import write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +218,8 @@ class Fleet:
         command: What ``service NAME …`` is said to.
 
     Raises:
-        OutputError: The folder cannot be written.
+        NotAvailable: Another fleet works in the folder.
+        OutputError: It cannot be written.
     """
 
     def __init__(
@@ -231,8 +232,7 @@ class Fleet:
         grace_seconds: float = 20.0,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(folder, "set of services")
         self._folder, self._say, self._grace = folder.absolute(), say, grace_seconds
         arguments = ("--grace-seconds", str(grace_seconds))
         self.processes = {
@@ -298,3 +298,4 @@ class Fleet:
         for process in processes:
             process.finish()
         (self._folder / DIRECTORY).unlink(missing_ok=True)
+        os.close(self._lock)

@@ -48,6 +48,30 @@ class TaskRecord(BaseModel):
         return self.model_copy(update=fields)
 
 
+def lock_folder(path: Path, what: str) -> int:
+    """Take a folder for this process alone, until the descriptor is closed; made where it is missing.
+
+    Args:
+        path: The folder.
+        what: Who works in it, in words.
+
+    Raises:
+        NotAvailable: Another process has it.
+        OutputError: It cannot be written.
+    """
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise NotAvailable(
+            f"another {what} works in {path}", hint="give this one a folder of its own with --state"
+        ) from None
+    return lock
+
+
 class StateFolder:
     """A folder that belongs to one service process at a time.
 
@@ -65,16 +89,9 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._tasks = path / "tasks"
+        self._lock = lock_folder(path, "service")
         with storage_errors(path):
-            self._tasks.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise NotAvailable(
-                f"another service works in {path}", hint="give this one a folder of its own with --state"
-            ) from None
+            self._tasks.mkdir(exist_ok=True)
         clean = path / "clean"
         self.unclean = not clean.exists() and any(self._tasks.glob("*.json"))
         clean.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A stage for PoseTask from a package of its own: who holds a hand up."""
