@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,11 @@ _DROPPED = (
     "bin",
     "etc/apt",
     "etc/dpkg",
-    "usr/bin/c_rehash",
-    "usr/bin/debconf*",
-    "usr/bin/openssl",
+    "etc/hostname",
+    "etc/resolv.conf",
+    "usr/bin/[!jp]*",
     "usr/bin/perl*",
+    "usr/bin/py3*",
     "usr/lib/apt",
     "usr/lib/python3.11/__pycache__",
     "usr/lib/python3.11/lib2to3",
@@ -67,15 +69,13 @@ _DROPPED = (
     "var/lib/dpkg",
     "var/log",
 )
-"""Never used by a program of ours; addresses of package mirrors are among it."""
-_PREPARE = r"""set -eu
-cd "$1"
-cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt
-printf 'root:x:0:0:root:/:/nologin\nposetask:x:65532:65532:posetask:/tmp:/nologin\n' > etc/passwd
-printf 'root:x:0:\nposetask:x:65532:\n' > etc/group
-printf 'hosts: files dns\n' > etc/nsswitch.conf
-mkdir -p tmp && chmod 1777 tmp
-"""
+"""Never used by a program of ours; names of this machine and addresses of package mirrors are among it."""
+_FILES = {
+    "etc/passwd": "root:x:0:0:root:/:/nologin\nposetask:x:65532:65532:posetask:/tmp:/nologin\n",
+    "etc/group": "root:x:0:\nposetask:x:65532:\n",
+    "etc/nsswitch.conf": "hosts: files dns\n",
+}
+AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 
 def build(base: Base, archive: Path) -> Path:
@@ -86,14 +86,28 @@ def build(base: Base, archive: Path) -> Path:
     """
     with tempfile.TemporaryDirectory(prefix="posetask-base-") as folder:
         context = Path(folder)
-        dropped = " ".join(f'"$1"/{path}' for path in _DROPPED)
-        run(
-            *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(base.packages)}"),
-            f"--customize-hook={_PREPARE}",
-            f"--customize-hook=rm -rf {dropped}",
-            *(SUITE, str(context / "base.tar")),
-        )
+        root = context / "root"
+        include = f"--include={','.join(base.packages)}"
+        run("mmdebstrap", "--quiet", "--variant=extract", include, SUITE, str(root))
+        prepare(root)
         (context / "Containerfile").write_text(
-            "FROM scratch\nADD base.tar /\nENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n"
+            f"FROM scratch\nCOPY root /\nENV SSL_CERT_FILE=/{AUTHORITIES}\n"
         )
         return images.build(base.name, context, context / "Containerfile", archive)
+
+
+def prepare(root: Path) -> None:
+    """Take out what is never used, and add what an installation's scripts would have."""
+    for pattern in _DROPPED:
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for name, content in _FILES.items():
+        (root / name).write_text(content)
+        (root / name).chmod(0o644)
+    known = sorted((root / "usr/share/ca-certificates/mozilla").glob("*.crt"))
+    (root / AUTHORITIES).write_text("".join(path.read_text() for path in known))
+    (root / "tmp").mkdir(exist_ok=True)
+    (root / "tmp").chmod(0o1777)

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -131,6 +131,8 @@ class Watches:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=self._stop,
+            # Its own would ask for the user's name, which a numeric user of an image has not.
+            identity=cast(Any, "posetask"),
         )
 
     def _subscribe(
