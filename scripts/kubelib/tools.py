@@ -59,7 +59,7 @@ class Tool:
 
     @property
     def home(self) -> Path:
-        """Folder of its builds; another go.sum or source is another folder, so that no old program is ever taken."""
+        """Folder of its builds, another for another go.sum or source: no old program is ever taken."""
         ours = sorted(self.folder.rglob("*.go"))
         said = [path.read_bytes() for path in (self.folder / "go.mod", self.folder / "go.sum", *ours)]
         key = hashlib.sha256(b"\0".join([*said, self.ldflags.encode(), platform.machine().encode()]))

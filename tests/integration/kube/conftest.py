@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[3]
 for _folder in (ROOT / "scripts", ROOT / "tests" / "support"):
@@ -30,9 +29,6 @@ for _folder in (ROOT / "scripts", ROOT / "tests" / "support"):
 NEEDED = ("confluent_kafka", "cryptography", "kopf", "kubernetes")
 MISSING = [name for name in NEEDED if find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if MISSING else []
-CRD = ROOT / "crds" / "posetasks.yaml"
-CRD_NAME = "posetasks.posetask.io"
-CRDS = "apiextensions.k8s.io/v1"
 TASKS = "posetask.io/v1alpha1"
 
 Nodes = Callable[..., list[str]]
@@ -119,37 +115,11 @@ def api(cluster: Kube) -> Any:
 @pytest.fixture(scope="session")
 def crd(cluster: Kube) -> Any:
     """The PoseTask definition, installed and served; its manifest comes back."""
-    from kubelib.api import condition, wait
+    from kubelib.definitions import POSETASKS, install
 
-    if not CRD.is_file():
-        pytest.skip(f"{CRD.relative_to(ROOT)} is not there (run: scripts/generate-crds)")
-    manifest = yaml.safe_load(CRD.read_text())
-    there = cluster.api.find(CRDS, "customresourcedefinitions", None, CRD_NAME)
-    if there is None:
-        cluster.api.create("customresourcedefinitions", None, manifest)
-    elif cluster.own is None:
-        manifest = there  # somebody's cluster: what they installed is not ours to change
-    wait(
-        "the PoseTask definition is established",
-        lambda: (
-            condition(cluster.api.get(CRDS, "customresourcedefinitions", None, CRD_NAME), "Established")
-            == "True"
-        ),
-    )
-    wait("PoseTasks are served", lambda: _served(cluster.api))
-    return manifest
-
-
-def _served(api: Any) -> bool:
-    from kubelib.api import Refused
-
-    try:
-        api.list(TASKS, "posetasks")
-    except Refused as error:
-        if error.code not in {404, 429}:
-            raise
-        return False
-    return True
+    if not POSETASKS.is_file():
+        pytest.skip(f"{POSETASKS.relative_to(ROOT)} is not there (run: scripts/generate-crds)")
+    return install(cluster.api, change=cluster.own is not None)  # in somebody's cluster it is theirs
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kubelib.api import Api, Refused, condition, wait
+from kubelib.api import Api, condition, wait
 from kubelib.cluster import PARTS, Cluster
+from kubelib.definitions import install
 from kubelib.errors import KubeFailed
 from kubelib.kwok import node
 from kubelib.ports import free_ports
@@ -89,28 +88,6 @@ def stand(
     finally:
         cluster.stop()
         _kafka(folder / "kafka", "stop")
-
-
-def install(api: Api) -> None:
-    """The PoseTask definition of the checkout, established and served."""
-    manifest: dict[str, Any] = yaml.safe_load((ROOT / "crds" / "posetasks.yaml").read_text())
-    kind, name = "customresourcedefinitions", manifest["metadata"]["name"]
-    version = manifest["apiVersion"]
-    if api.find(version, kind, None, name) is None:
-        api.create(kind, None, manifest)
-    wait(
-        "the definition is established",
-        lambda: condition(api.get(version, kind, None, name), "Established") == "True",
-    )
-
-    def served() -> bool:
-        try:
-            api.list(TASKS, "posetasks")
-        except Refused:
-            return False
-        return True
-
-    wait("PoseTasks are served", served)
 
 
 def task(name: str, *, uri: str = "synth:people=2,frames=60", **spec: Any) -> dict[str, Any]:
