@@ -81,6 +81,11 @@ def fill(text: str, task: TaskSeen, *, job: str = "", node: str = "") -> str:
     return re.sub(r"\bNODE\b", node, text) if node else text
 
 
+def fitting(kind: ConditionType, reason: Reason, otherwise: Reason) -> Reason:
+    """The reason where it may stand in that condition (reasons.yaml says), the other one where not."""
+    return reason if kind in reason.words.conditions else otherwise
+
+
 def is_true(status: PoseTaskStatus, kind: ConditionType) -> bool:
     """Whether the condition is True."""
     found = status.condition(kind)

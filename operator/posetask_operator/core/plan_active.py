@@ -9,7 +9,7 @@ from datetime import datetime
 from posetask.spec import ConditionType, PoseTaskSpec, Reason
 from posetask_operator.core import failures, figures, jobs, names
 from posetask_operator.core.actions import Action, CreateJob, CreateTopics, Plan, RecordRun
-from posetask_operator.core.conditions import Said, is_true, since
+from posetask_operator.core.conditions import Said, fitting, is_true, since
 from posetask_operator.core.draft import showing
 from posetask_operator.core.failures import Failure
 from posetask_operator.core.gang import Member, View
@@ -220,7 +220,10 @@ def _starting(view: View) -> Said:
         text = f"waits for {', '.join(waits)}" if waits else ""
         return Said(ConditionType.RUNNING, "False", Reason.STARTING_PODS, text)
     node = why.word if why.reason == Reason.NODE_LOST else ""
-    return Said(ConditionType.RUNNING, "False", why.reason, why.message, why.resolution or None, node=node)
+    reason = fitting(ConditionType.RUNNING, why.reason, Reason.STAGE_DIED)
+    fix = why.resolution or why.reason.resolution
+    job = next((m.job_name for m in view.members if m.stage == why.stage), "")
+    return Said(ConditionType.RUNNING, "False", reason, why.message, fix, job=job, node=node)
 
 
 def _held_up(view: View) -> Failure | None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from posetask.spec import ConditionType, PoseTaskStatus, Reason
 from posetask_operator.core import figures
 from posetask_operator.core.actions import Plan
-from posetask_operator.core.conditions import Said
+from posetask_operator.core.conditions import Said, fitting
 from posetask_operator.core.draft import durable
 from posetask_operator.core.failures import Failure
 from posetask_operator.core.gang import View
@@ -40,10 +40,11 @@ def failed_attempt(view: View, failure: Failure) -> Plan:
         timings = view.settings.timings
         wait = min(timings.requeue_most, timings.retry_base * 2 ** min(status.retries, 20))
         text = f"attempt {status.attempt} failed: {failure.message}"
+        reason = fitting(ConditionType.RUNNING, failure.reason, Reason.STAGE_DIED)
         return _over(
             view,
             Said(ConditionType.ADMITTED, "False", Reason.BACKING_OFF, text, failure.resolution or None),
-            Said(ConditionType.RUNNING, "False", failure.reason, failure.message, job=job),
+            Said(ConditionType.RUNNING, "False", reason, failure.message, job=job),
             again=view.seen.now + timedelta(seconds=wait),
             retries=status.retries + 1,
             active_seconds=_active_seconds(view),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from posetask.spec import PoseTaskSpec, PoseTaskStatus
+from posetask.spec import PoseTaskSpec, PoseTaskStatus, Reason
 from posetask.transport.kafka.names import run_id
 from posetask_operator.core import actions as act
 from posetask_operator.core.admission import Admission
@@ -298,6 +298,9 @@ class World:
                 if task.deleting is not None:
                     del self.tasks[task.key]
             case act.WriteStatus(status):
+                for said in status.conditions:
+                    stands = Reason(said.reason).words.conditions
+                    assert said.type in stands, f"{said.reason} in {said.type}: say so in reasons.yaml"
                 before = task.seen().status.attempt
                 task.status = json.loads(json.dumps(status.wire()))
                 if status.attempt > before:

@@ -98,14 +98,14 @@ def test_a_fault_at_every_action_changes_nothing_in_the_end(
 @pytest.mark.parametrize("live", LIVES)
 def test_a_fault_at_some_actions_changes_nothing_in_the_end(make_world: Any, quick: Any, live: Live) -> None:
     for number, fault in enumerate(FAULTS):
-        check(make_world, quick, live, fault, number, 11)
+        check(make_world, quick, live, fault, number, 17)
 
 
 @given(
     live=st.sampled_from(LIVES),
     faults=st.dictionaries(st.integers(0, 60), st.sampled_from(FAULTS), max_size=12),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_many_faults_in_one_life_change_nothing_in_the_end(
     make_world: Any, quick: Any, live: Live, faults: dict[int, str]
 ) -> None:

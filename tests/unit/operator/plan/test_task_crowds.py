@@ -76,7 +76,7 @@ def check(world: Any) -> None:
 
 
 @given(seed=st.integers(0, 2**32), faults=st.integers(0, 8), outages=st.booleans(), lagging=st.booleans())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_crowd_ends_clean(
     make_world: Any, quick: Any, seed: int, faults: int, outages: bool, lagging: bool
 ) -> None:
