@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from posetask.errors import PoseTaskError, StageFailed
+from posetask.runtime.nursery import Nursery, Nursling
 from posetask.runtime.reports import Failure, process_key
 from posetask.runtime.stagespec import StageProcessSpec
 
@@ -33,6 +34,7 @@ class Child:
         folder: For its specification, its log and its last words.
         environment: How it reaches the brokers; over ours.
         command: See :data:`COMMAND`.
+        nursery: Starts it, instead of ``command``; open by then.
 
     Attributes:
         name: The stage's, with the number of a replica that is not alone.
@@ -45,6 +47,7 @@ class Child:
         folder: Path,
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
+        nursery: Nursery | None = None,
     ) -> None:
         self.name = process_key(spec.stage, spec.replica, spec.replicas)
         self.starts = 0
@@ -54,8 +57,17 @@ class Child:
         self._spec.write_text(spec.model_dump_json(exclude_defaults=True))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self._environment = inherited | {**environment, "POSETASK_TERMINATION_LOG": str(self._last_words)}
-        self._command = (*command, "stage", spec.stage, "--spec", str(self._spec))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command, self._nursery = command, nursery
+        self._arguments = (
+            "stage",
+            spec.stage,
+            "--spec",
+            str(self._spec),
+            "--listen",
+            "127.0.0.1:0",
+            "--with-parent",
+        )
+        self._process: subprocess.Popen[bytes] | Nursling | None = None
 
     @property
     def pid(self) -> int | None:
@@ -68,14 +80,21 @@ class Child:
         return self._process is not None and self._process.poll() == 0
 
     def start(self, frames: int = 0) -> None:
-        """Start it; ``frames`` are done already."""
+        """Start it; ``frames`` are done already.
+
+        Raises:
+            StageFailed: The nursery cannot.
+        """
         self._in_a_row = self._in_a_row + 1 if frames <= self._frames else 1
         self._frames = max(self._frames, frames)
         self.starts += 1
         self._last_words.unlink(missing_ok=True)
         with self._log.open("ab") as log:
+            if self._nursery is not None:
+                self._process = self._nursery.start(self._arguments, self._environment, self._log)
+                return
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*self._command, "--listen", "127.0.0.1:0", "--with-parent"],
+                [*self._command, *self._arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ from posetask.errors import InvalidParameters, KafkaUnavailable, PoseTaskError
 from posetask.exports import RunMetadata, check_targets
 from posetask.models.store import resolve_detector, resolve_pose
 from posetask.runtime.children import COMMAND, Child, end_all
+from posetask.runtime.nursery import Nursery
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
 from posetask.runtime.ownership import OWNER, RESULT, release, sweep
@@ -65,7 +68,8 @@ class DistributedRun:
         options: As of the embedded run.
         settings: How to reach the brokers.
         environment: Variables for the processes, which say the same as ``settings``.
-        command: What starts a process of ours; ``stage NAME …`` follows.
+        command: What starts a process of ours; ``stage NAME …`` follows. None forks them all from one that
+            has loaded what they need, where this system can.
         replicas: Processes of a stage that shall have more than one; they share the machine's cores.
 
     Attributes:
@@ -82,7 +86,7 @@ class DistributedRun:
         options: RunOptions,
         settings: KafkaSettings,
         environment: dict[str, str] | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] | None = None,
         replicas: Mapping[str, int] | None = None,
     ) -> None:
         self.replicas = dict(replicas or {})
@@ -115,8 +119,13 @@ class DistributedRun:
         )
         self._environment = {"POSETASK_KAFKA": settings.bootstrap, **(environment or {})}
         self._folder = Path(tempfile.mkdtemp(prefix="posetask-run-"))
+        self._nursery = None
+        if command is None and sys.platform == "linux":
+            self._nursery = Nursery(self._folder / "nursery.log", os.environ)
         processes = [
-            Child(self._spec(name, number), self._folder, self._environment, command)
+            Child(
+                self._spec(name, number), self._folder, self._environment, command or COMMAND, self._nursery
+            )
             for name in NAMES
             for number in range(self.replicas.get(name, 1))
         ]
@@ -129,7 +138,7 @@ class DistributedRun:
         self._began = self._seconds = 0.0
 
     def start(self) -> None:
-        """Make the topics and start everything; returns when the processes are started.
+        """Make the topics and start everything; returns at once after the topics are made.
 
         Raises:
             PoseTaskError: The brokers are away or refuse; nothing is left behind.
@@ -137,6 +146,8 @@ class DistributedRun:
         self._began = time.perf_counter()
         admin = TopicAdmin(self._settings)
         try:
+            if self._nursery is not None:
+                self._nursery.open()  # it loads while the topics are made
             make_progress_topic(admin)
             raw = raw_config(message_bytes=self._settings.message_bytes)
             kept = result_config(keep_seconds=KEEP_SECONDS, message_bytes=self._settings.message_bytes)
@@ -157,8 +168,6 @@ class DistributedRun:
         except BaseException:
             self._clean_up()
             raise
-        for child in self.children.values():
-            child.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -246,6 +255,8 @@ class DistributedRun:
 
     def _watch(self) -> None:
         asked = 0.0
+        for child in self.children.values():
+            child.start()
         while not all(child.done for child in self.children.values()):
             self._listen(_POLL_SECONDS)
             if self._cancelled.is_set():
@@ -318,6 +329,8 @@ class DistributedRun:
         self._clean_up_here()
 
     def _clean_up_here(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
         if self.options.keep_stream and self._failure is None:
             for name in (OWNER, RESULT):
                 (stream_folder(self.output) / name).unlink(missing_ok=True)
