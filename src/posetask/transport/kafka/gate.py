@@ -16,7 +16,8 @@ from posetask.transport.kafka.stopping import Stop
 from posetask.transport.kafka.window import Ledger, Trail, first_gone, reclaimable, slowest_index
 from posetask.transport.memory import Window
 
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.05
+"""A writer at its window looks around so often where nothing is heard of its readers; at once where it is."""
 
 
 class Reclaimer:
@@ -111,7 +112,8 @@ class WindowGate:
         if not self._ledger.has_room(self._window, nbytes):
             begin = time.monotonic()
             while not self._ledger.has_room(self._window, nbytes):
-                self._stop.wait(PAUSE_SECONDS)
+                self._stop.check()
+                self._watch.hear(PAUSE_SECONDS)
                 tick()
                 self._look()
             self.waited_seconds += time.monotonic() - begin

@@ -100,6 +100,10 @@ class GroupWatch:
         self._heard.clear()
         return heard
 
+    def hear(self, seconds: float) -> None:
+        """Wait until something is heard, at most so long."""
+        self._heard.wait(seconds)
+
     def close(self) -> None:
         """Stop asking."""
         self._closed.set()
