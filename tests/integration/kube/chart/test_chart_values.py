@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from posetask.spec import PoseTask
+from posetask.spec import BUILT_IN, PoseTask
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask_operator.core.layout import Layout, resolve
 from posetask_operator.settings import Settings, built_in_types
@@ -55,8 +55,21 @@ def test_the_operator_reads_its_settings(rendered: Any, values: str, tmp_path: P
 
 
 def test_the_catalogue_is_the_operators_own_where_nothing_is_said(rendered: Any, tmp_path: Path) -> None:
-    settings = settings_of(rendered("dev"), tmp_path)
+    plain = ("--set", "kafka.bootstrap=kafka:9092,storage.root=s3://results")
+    settings = settings_of(rendered(None, *plain), tmp_path)
     assert settings.catalogue == built_in_types("posetask/stage:0.1.0")
+
+
+def test_the_demo_fits_on_two_cores_of_a_development_installation(rendered: Any, tmp_path: Path) -> None:
+    objects = rendered("dev")
+    settings = settings_of(objects, tmp_path)
+    asked = [settings.catalogue[name].resources.requests["cpu"] for name in BUILT_IN]
+    for one in objects:
+        if one["kind"] in {"Deployment", "StatefulSet"}:
+            spec = one["spec"]["template"]["spec"]
+            asked += [c["resources"]["requests"]["cpu"] for c in spec["containers"]]
+    assert all(text.endswith("m") for text in asked)
+    assert sum(int(text.removesuffix("m")) for text in asked) <= 1500
 
 
 def test_gpu_stages_take_their_image_and_keep_the_rest(rendered: Any, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from kubelib.api import Refused
 
+from kubelib.api import Refused
 from posetask.errors import InvalidParameters
 from posetask.spec import API_VERSION, PLURAL, PoseTask, PoseTaskSpec
 from posetask.spec.crd import spec_schema

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kubelib.api import Refused
 
+from kubelib.api import Refused
 from posetask.spec import API_VERSION, PLURAL
 from posetask.spec.crd import spec_schema
 
