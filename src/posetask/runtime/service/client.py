@@ -98,13 +98,13 @@ class ServiceClient:
         return self._anywhere(stage, "POST", _path(task_id, "complete"))
 
     def tasks(self) -> list[TaskStatus]:
-        """Of all stages, the last stage first.
+        """Of all stages, in the order of the pipeline.
 
         Raises:
             PoseTaskError: A service is away, or refuses.
         """
         found = []
-        for stage in reversed(self.directory):
+        for stage in self.directory:
             for url in self._urls(stage):
                 found += self._ask(TaskList, "GET", url + "/services").tasks
         return found

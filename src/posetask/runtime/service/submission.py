@@ -231,4 +231,5 @@ def look(client: ServiceClient, task_id: str) -> list[TaskStatus]:
 def _everywhere(client: ServiceClient, ask: Callable[[str], TaskStatus], task_id: str) -> list[TaskStatus]:
     for stage in client.directory:  # nothing is started where one stage has never heard of it
         client.status(stage, task_id)
-    return [ask(stage) for stage in reversed(client.directory)]
+    found = {stage: ask(stage) for stage in reversed(client.directory)}  # readers first
+    return [found[stage] for stage in client.directory]

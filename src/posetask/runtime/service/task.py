@@ -98,11 +98,12 @@ class ServedTask:
         with self._lock:
             record, status = self.record, self.status
             report = self._work.look() if self._work else record.report
+            earlier = record.report.frames if record.report else 0
             return TaskStatus(
                 task_id=record.task_id,
                 service=record.spec.stage,
                 status=status,
-                frames=report.frames if report else 0,
+                frames=max(report.frames, earlier) if report else 0,
                 quarantined=report.quarantined if report else 0,
                 tries=max(1, self._tries),
                 lag=report.lag if report and status not in ("completed", "stopped", "failed") else {},
