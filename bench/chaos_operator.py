@@ -34,7 +34,7 @@ SAMPLE = (
     r"success/kill-(before|after)/(create jobs .*-rtmpose|kafka create-topics|patch posetasks)",
     r"success/kill-after/(kafka produce posetask_runs #1|kafka delete-topics|delete jobs .*-annotator)",
     r"success/lose/(create jobs .*-producer|kafka create-topics)",
-    r"success/(409|429|500)/update posetasks demo status \[Admitted",
+    r"success/(409|410|429|500)/update posetasks demo status \[Admitted DataIntact\] #1",
     r"success/(watch-frozen|stale-list|broker-away-at-create)",
     r"deleted/kill-(before|after)/patch posetasks demo finalizers=0",
 )
