@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from posetask_operator.core.actions import Plan, WriteStatus
+from posetask_operator.core.actions import Plan, RemoveFinalizer, WriteStatus
 from posetask_operator.core.admission import Admission
 from posetask_operator.core.claims import holding, request
 from posetask_operator.core.observed import Observed, TaskSeen, Trouble
@@ -161,6 +161,8 @@ class Reconciler:
             left = [t for t in left if t.about != applied.trouble.about] + [applied.trouble]
         memory.troubles = tuple(left)
         for action in applied.done:
+            if isinstance(action, RemoveFinalizer) and task.deleting is not None:
+                self._metrics.finalizer.observe((seen.now - task.deleting).total_seconds())
             if isinstance(action, WriteStatus):
                 memory.slow_written_at = seen.now
                 self._metrics.transition(task.status, action.status, self._profile(task))

@@ -9,6 +9,9 @@ import pytest
 pytestmark = [pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(240)]
 
 
+WAIT_FOR_YOLOX = frozenset({"rtmpose", "bytetrack", "annotator"})
+
+
 def part(**how: Any) -> Any:
     from operatorkit.player import Part
 
@@ -117,10 +120,12 @@ def test_an_error_of_the_users_making_is_not_tried_again(site: Any) -> None:
 
 
 def test_what_another_attempt_can_mend_is_tried_again(make_site: Any) -> None:
-    site = make_site(pod_failures=0)
+    site = make_site(pod_failures=0, timings={"retry_base": 3})
     away = failure(30, "Unavailable", retryable=True)
-    site.parts["demo"] = part(failures={"yolox": (away,)})
+    site.parts["demo"] = part(failures={"yolox": (away,)}, holds=WAIT_FOR_YOLOX)
     site.apply(retries=1)
+    site.wait("it is tried again", lambda: site.status().get("retries") == 1)
+    site.parts["demo"] = part()
     status = site.wait_state("Succeeded")
     assert (status["attempt"], status["retries"]) == (2, 1)
     site.wait_clean()
@@ -129,7 +134,7 @@ def test_what_another_attempt_can_mend_is_tried_again(make_site: Any) -> None:
 def test_attempts_are_bounded(make_site: Any) -> None:
     site = make_site(pod_failures=0)
     away = failure(30, "Unavailable", retryable=True)
-    site.parts["demo"] = part(failures={"yolox": (away, away, away)})
+    site.parts["demo"] = part(failures={"yolox": (away, away, away)}, holds=WAIT_FOR_YOLOX)
     site.apply(retries=1)
     status = site.wait_state("Failed")
     assert (status["attempt"], status["retries"]) == (2, 1)
