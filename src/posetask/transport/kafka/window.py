@@ -244,6 +244,7 @@ class Footprint:
         bytes_per_second: The producer's mean rate while nobody holds it back.
         partitions: Of the topic.
         segment_bytes: Of the topic: the newest segment of a partition is never deleted.
+        reclaim_seconds: Of the writer: so long what all have committed stays before it is deleted.
         check_seconds: ``log.retention.check.interval.ms`` of the brokers: reclaimed segments leave only then.
         delete_seconds: ``file.delete.delay.ms`` of the topic, until a deleted file is really gone.
         largest_record: A segment ends before the record that would overfill it.
@@ -254,6 +255,7 @@ class Footprint:
     bytes_per_second: float
     partitions: int = 1
     segment_bytes: int = 16 * 2**20
+    reclaim_seconds: float = 2.0
     check_seconds: float = 300.0
     delete_seconds: float = 1.0
     largest_record: int = 8 * 2**20
@@ -261,13 +263,13 @@ class Footprint:
 
     @property
     def bound(self) -> int:
-        """Bytes: the window, what flows by between two checks, and per partition two segments.
+        """Bytes: the window, what flows by until it is gone, and per partition two segments.
 
         One of the two is being filled, the other is held whole by its one record that is still needed.
 
         >>> Footprint(window_bytes=64 * 2**20, bytes_per_second=3e6, check_seconds=5).bound // 2**20
-        121
+        126
         """
-        passing = self.bytes_per_second * (self.check_seconds + self.delete_seconds)
+        passing = self.bytes_per_second * (self.reclaim_seconds + self.check_seconds + self.delete_seconds)
         segments = 2 * self.segment_bytes * self.partitions + self.largest_record
         return self.replication * int(self.window_bytes + passing + segments)

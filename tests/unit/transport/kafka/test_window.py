@@ -95,6 +95,6 @@ def test_two_segments_always_fit() -> None:
 
 def test_the_footprint_grows_with_what_it_is_made_of() -> None:
     small = Footprint(window_bytes=2**20, bytes_per_second=1e6, check_seconds=5)
-    assert small.bound == 2**20 + 6_000_000 + 2 * 16 * 2**20 + 8 * 2**20
+    assert small.bound == 2**20 + 8_000_000 + 2 * 16 * 2**20 + 8 * 2**20
     assert Footprint(2**20, 1e6, check_seconds=5, replication=3).bound == 3 * small.bound
     assert Footprint(2**20, 1e6, check_seconds=5, partitions=2).bound - small.bound == 2 * 16 * 2**20
