@@ -180,6 +180,7 @@ def test_the_operators_command_line_is_one_that_it_takes(rendered: Any, values: 
         if one["kind"] == "Deployment" and one["metadata"]["name"] == "posetask-operator":
             given = _parser().parse_args(one["spec"]["template"]["spec"]["containers"][0]["args"])
             assert str(given.settings) == "/etc/posetask/settings.yaml"
+            assert given.lease_seconds == ((60, 45, 5) if "dev" in values else (15, 10, 2))
             return
     pytest.fail("no operator")
 

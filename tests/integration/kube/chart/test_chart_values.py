@@ -230,6 +230,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("--set", "kafka.dev.enabled=true,storage.dev.enabled=true,kafka.settings.PASSWORD=x"),
         "kafka.settings.PASSWORD belongs into a Secret",
     ),
+    "a-lease-that-nobody-can-keep": (
+        ("--set", "kafka.dev.enabled=true,storage.dev.enabled=true,operator.lease.renewBy=15"),
+        "retry 2, renewBy 15 and duration 15 must each be less than the next",
+    ),
     "a-time-out-of-bounds": (("--set", "operator.timings.podGrace=0"), "minimum: got 0, want 1"),
 }
 
