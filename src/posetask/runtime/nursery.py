@@ -23,7 +23,8 @@ from typing import IO
 from posetask.errors import StageFailed
 
 COMMAND = (sys.executable, "-m", "posetask.cli.nursery")
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
+"""Machines that run far more than they have cores for take long to load Python."""
 
 
 class Nursling:
@@ -102,11 +103,12 @@ class Nursery:
         wish = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         with self._lock, self._answered:
             try:
-                if self._process is None or self._process.stdin is None:
+                if self._gone or self._process is None or self._process.stdin is None:
                     raise OSError
                 self._process.stdin.write(json.dumps(wish).encode() + b"\n")
                 self._process.stdin.flush()
-                self._answered.wait_for(lambda: self._answers or self._gone, _START_SECONDS)
+                if not self._answered.wait_for(lambda: self._answers or self._gone, _START_SECONDS):
+                    self._gone = True  # its answer, should it come yet, would be taken for another's
             except OSError:
                 self._gone = True
             pid = self._answers.pop() if self._answers else 0
