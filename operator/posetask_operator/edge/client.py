@@ -47,6 +47,11 @@ class Listing:
     items: list[Json]
     resource_version: str
 
+    @property
+    def version(self) -> int:
+        """The same as a number; 0 where it is none."""
+        return int(self.resource_version) if self.resource_version.isdecimal() else 0
+
 
 class KubeClient:
     """Requests to one API server.

@@ -72,8 +72,8 @@ class Observer:
         # Jobs first: a pod of a Job that is made in between is then seen too.
         jobs = await self._client.list(JOBS, task.namespace, labels=labels)
         pods = await self._client.list(PODS, task.namespace, labels=labels)
-        self._store.replace("job", task.run, jobs.items)
-        self._store.replace("pod", task.run, pods.items)
+        self._store.replace("job", task.run, jobs.items, jobs.version)
+        self._store.replace("pod", task.run, pods.items, pods.version)
 
     def _children(self, task: TaskSeen, kind: Kind) -> list[Json]:
         found = self._store.children(kind, task.run)

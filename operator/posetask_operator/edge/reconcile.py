@@ -27,6 +27,8 @@ from posetask_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_LEAST_SECONDS = 1.0
+
 
 @dataclass
 class _Memory:
@@ -121,9 +123,10 @@ class Reconciler:
         if applied.trouble is None:
             memory.failures = 0
             return made.requeue_after
-        # The trouble is for the next plan to judge: soon at first, then ever later.
+        # The trouble is for the next plan to judge: soon at first, then ever later, or when the plan says.
         memory.failures += 1
-        return self._back_off.seconds(memory.failures)
+        wait = self._back_off.seconds(memory.failures)
+        return wait if made.requeue_after is None else min(wait, max(_LEAST_SECONDS, made.requeue_after))
 
     def _wake_ready(self) -> None:
         for name in self.admission.ready():

@@ -101,12 +101,12 @@ class Relist:
 
     def _drop_ghosts(self, kind: Kind, namespace: str | None, listing: Listing) -> None:
         there = {body["metadata"]["uid"] for body in listing.items}
-        at = int(listing.resource_version) if listing.resource_version.isdecimal() else 0
+        at = listing.version
         for uid, (number, where) in self._store.places(kind).items():
             # What changed after the list was made is rightly not in it.
             if uid not in there and number <= at and namespace in (None, where):
                 logger.warning("a %s went without word of it; dropped", kind)
-                self._store.drop(kind, uid)
+                self._store.drop(kind, uid, at)
                 self._delivered.forget(kind, uid)
                 self._owed.pop((kind, uid), None)
 

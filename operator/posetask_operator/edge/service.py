@@ -168,7 +168,8 @@ class Operator:
 
     async def _parts(self) -> None:
         await _until_done("listing PoseTasks, Jobs and pods", self._relist.fill)
-        await _all(self._watches.run(), self._work(), self._shared_topics())
+        relist = _every(self._options.relist_seconds, "listing everything", self._relist.check)
+        await _all(self._watches.run(), relist, self._work(), self._shared_topics())
 
     async def _shared_topics(self) -> None:
         self._follower.start()
@@ -187,7 +188,6 @@ class Operator:
             self._queue.add(key)
         await _all(
             self._workers.run(),
-            _every(self._options.relist_seconds, "listing everything", self._relist.check),
             _every(self._options.sweep_seconds, "sweeping the brokers", self._sweep),
             self._count_gpus(),
             self._make_shared(),

@@ -37,7 +37,7 @@ class Store:
         self._tasks: dict[Key, str] = {}
         self._runs: dict[str, Key] = {}
         self._children: dict[tuple[Kind, str], set[str]] = {}
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone: OrderedDict[str, int] = OrderedDict()  # version at which it was gone
 
     def __len__(self) -> int:
         """Tasks."""
@@ -91,20 +91,22 @@ class Store:
         """Seen so: by a watch, a list, or as the answer to a write. Older news is passed over."""
         uid = body["metadata"]["uid"]
         known = self._bodies[kind].get(uid)
-        if uid in self._gone or (known is not None and version(known) >= version(body)):
+        if known is not None and version(known) >= version(body):
             return
+        if self._gone.get(uid, -1) >= version(body):
+            return  # late news of what is gone; newer news means that it was not gone at all
         body["metadata"].pop("managedFields", None)  # half of an object, and of no use here
         self._bodies[kind][uid] = body
         key = self._index(kind, body)
         if key is not None:
             self._changed(key)
 
-    def drop(self, kind: Kind, uid: str) -> None:
-        """It is gone, for good: a uid never comes back."""
-        self._gone[uid] = None
+    def drop(self, kind: Kind, uid: str, at: int = 0) -> None:
+        """It is gone; ``at`` is the version of the news, where that is newer than what is known."""
+        body = self._bodies[kind].pop(uid, None)
+        self._gone[uid] = max(at, self._gone.get(uid, 0), version(body) if body is not None else 0)
         if len(self._gone) > _GONE_KEPT:
             self._gone.popitem(last=False)
-        body = self._bodies[kind].pop(uid, None)
         if body is None:
             return
         key = self._key(kind, body)
@@ -116,11 +118,12 @@ class Store:
         if key is not None:
             self._changed(key)
 
-    def replace(self, kind: Kind, run: str, bodies: Iterable[Json]) -> None:
-        """All there are of a run, listed from the API server just now."""
+    def replace(self, kind: Kind, run: str, bodies: Iterable[Json], at: int) -> None:
+        """All there are of a run, by a list of version ``at``: what is newer is rightly not in it."""
         found = {body["metadata"]["uid"]: body for body in bodies}
         for uid in self._children.get((kind, run), set()) - found.keys():
-            self.drop(kind, uid)
+            if version(self._bodies[kind][uid]) <= at:
+                self.drop(kind, uid, at)
         for body in found.values():
             self.put(kind, body)
 

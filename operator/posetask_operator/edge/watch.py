@@ -148,7 +148,7 @@ class Watches:
     def _take(self, kind: Kind, event: str | None, body: Json) -> None:
         self._delivered.note(kind, event, body)
         if event == "DELETED":
-            self._store.drop(kind, body["metadata"]["uid"])
+            self._store.drop(kind, body["metadata"]["uid"], version(body))
         else:
             self._store.put(kind, body)
 

@@ -57,7 +57,7 @@ class TestStore:
     def test_what_went_does_not_come_back_by_late_news(self) -> None:
         store = Store()
         store.put("task", task(3))
-        store.drop("task", UID)
+        store.drop("task", UID, at=5)
         store.put("task", task(4))
         assert store.task(Key("lab", "demo")) is None
 
@@ -89,8 +89,20 @@ class TestStore:
         store.put("task", task())
         for uid in ("j1", "j2"):
             store.put("job", job(uid=uid))
-        store.replace("job", RUN, [job(8, uid="j2"), job(8, uid="j3")])
-        assert [body["metadata"]["uid"] for body in store.children("job", RUN)] == ["j2", "j3"]
+        store.put("job", job(12, uid="j4"))
+        store.replace("job", RUN, [job(8, uid="j2"), job(8, uid="j3")], at=10)
+        found = [body["metadata"]["uid"] for body in store.children("job", RUN)]
+        assert found == ["j2", "j3", "j4"], "j4 changed after the list was made"
+
+    def test_what_an_old_list_lacked_comes_back_by_newer_news(self) -> None:
+        store = Store()
+        store.put("task", task())
+        store.put("job", job(5))
+        store.replace("job", RUN, [], at=6)
+        store.put("job", job(6))
+        assert store.children("job", RUN) == [], "older than the list that lacked it"
+        store.put("job", job(7))
+        assert len(store.children("job", RUN)) == 1
 
 
 class TestBatches:
