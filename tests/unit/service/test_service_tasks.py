@@ -244,3 +244,24 @@ def test_a_token_comes_from_a_file_or_the_environment(
             (tmp_path / name).write_text(text)
         with pytest.raises(InvalidParameters, match=name):
             read_token(tmp_path / name)
+
+
+def test_totals_do_not_shrink_when_a_task_ends(open_service: Open, wait_for: WaitFor) -> None:
+    resident = open_service()
+    for task_id in ("a", "b"):
+        started(resident, task_id)
+        resident.work(task_id)
+        resident.service._on_batch(3)
+    assert b'posetask_stage_read_bytes_total{topic="raw_frames"} 20.0' in resident.service.metrics.render()
+    resident.work("a").end()
+    wait_for(lambda: resident.service.status("a").status == "completed")
+    said = resident.service.metrics.render().decode()
+    for line in (
+        "posetask_stage_frames_total 6.0",
+        'posetask_stage_read_bytes_total{topic="raw_frames"} 20.0',
+        'posetask_stage_lag_records{topic="raw_frames"} 2.0',
+        "posetask_stage_written_bytes_total 10.0",
+        'posetask_service_tasks{state="completed"} 1.0',
+        'posetask_service_tasks{state="running"} 1.0',
+    ):
+        assert line in said

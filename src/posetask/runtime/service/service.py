@@ -27,6 +27,7 @@ from posetask.runtime.service.settings import ServiceSettings
 from posetask.runtime.service.state import StateFolder, TaskRecord
 from posetask.runtime.service.task import ServedTask
 from posetask.runtime.service.topics import brokers_answer, make_topics
+from posetask.runtime.service.totals import Totals
 from posetask.runtime.stagefactory import find_stage
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.work import StageWork
@@ -71,7 +72,7 @@ class StageService:
         self._leaving = threading.Event()
         self._ready = False
         self._began = time.monotonic()
-        self._frames = 0
+        self._totals = Totals()
         self._said: dict[str, tuple[object, ...]] = {}
         self._reach: tuple[float, bool] = (float("-inf"), False)
         self._folder = StateFolder(settings.state)
@@ -278,10 +279,21 @@ class StageService:
 
     def _served(self, record: TaskRecord, *, fresh: bool) -> ServedTask:
         makes_stream = issubclass(self.stage, Source)
-        return ServedTask(record, self._make_work, self._folder.save, makes_stream=makes_stream, fresh=fresh)
+        return ServedTask(
+            record,
+            self._make_work,
+            self._folder.save,
+            makes_stream=makes_stream,
+            fresh=fresh,
+            retire=self._totals.retire,
+        )
 
     def _make_work(self, record: TaskRecord) -> StageWork:
-        return StageWork(record.spec, self._kafka, on_step=self.metrics.step, on_batch=self.metrics.batch)
+        return StageWork(record.spec, self._kafka, on_step=self.metrics.step, on_batch=self._on_batch)
+
+    def _on_batch(self, frames: int) -> None:
+        self.metrics.batch(frames)
+        self._totals.add_frames(frames)
 
     def _warm_up(self) -> None:
         """Load the model that tasks will use unless they say otherwise, and keep it."""
@@ -334,7 +346,8 @@ class StageService:
                 task.tend()
             except PoseTaskError as error:  # the folder cannot be written for now; the next turn tries again
                 logger.warning("task %s: %s", task.task_id, error)
-            self._frames += task.take_frames()
+            if issubclass(self.stage, Source):  # the others count what they work in batches
+                self._totals.add_frames(task.take_frames())
             old = time.time() - (task.record.ended_at or time.time()) > FORGET_SECONDS
             if janitor.done_with(task) and (task.record.forget or old):
                 self._folder.drop(task.task_id)
@@ -356,21 +369,4 @@ class StageService:
     def _sample(self) -> StageSample:
         with self._lock:
             works = [task.work for task in self._tasks.values() if task.work is not None]
-        samples = [work.sample() for work in works]
-        return StageSample(
-            frames=self._frames,
-            quarantined=sum(sample.quarantined for sample in samples),
-            ready=self.ready,
-            lag=_summed(sample.lag for sample in samples),
-            read=_summed(sample.read for sample in samples),
-            written=sum(sample.written for sample in samples),
-            model=self._model,
-            tasks=self._counts(),
-        )
-
-
-def _summed(parts: Any) -> dict[str, int]:
-    whole: Counter[str] = Counter()
-    for part in parts:
-        whole.update(part)
-    return dict(whole)
+        return self._totals.sample(works, ready=self.ready, model=self._model, tasks=self._counts())

@@ -36,12 +36,20 @@ class ServedTask:
         save: Writes a record down.
         makes_stream: The stage is a source of frames: it can end the stream.
         fresh: It was never worked on.
+        retire: Told every work that has ended, for the totals.
     """
 
     def __init__(
-        self, record: TaskRecord, make_work: MakeWork, save: Save, *, makes_stream: bool, fresh: bool
+        self,
+        record: TaskRecord,
+        make_work: MakeWork,
+        save: Save,
+        *,
+        makes_stream: bool,
+        fresh: bool,
+        retire: Callable[[StageWork], None] = lambda work: None,
     ) -> None:
-        self.record, self._makes_stream = record, makes_stream
+        self.record, self._makes_stream, self._retire = record, makes_stream, retire
         self._make_work, self._save = make_work, save
         self._lock = threading.RLock()
         self._work: StageWork | None = None
@@ -267,6 +275,7 @@ class ServedTask:
             self._try_at = time.monotonic() + pause
             self._write(report=report, error=Failure.of(error) if error is not None else None)
             logger.warning("task %s: tried again in %.0f s: %s", self.task_id, pause, error)
+        self._retire(work)
         self._work = None  # not before all is written down
 
     def _end(self, status: str, **fields: object) -> None:
