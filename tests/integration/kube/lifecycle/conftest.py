@@ -148,7 +148,10 @@ def make_site(
     with ExitStack() as stack:
 
         def make(
-            bootstrap: str | None = None, options: tuple[str, ...] = (), start: bool = True, **more: Any
+            bootstrap: str | None = None,
+            options: tuple[str, ...] = (),
+            kubeconfig: Path | None = None,
+            **more: Any,
         ) -> Site:
             namespace, system = make_namespace(), make_namespace()
             installation = f"t{next(_count)}-{uuid.uuid4().hex[:6]}"
@@ -157,17 +160,16 @@ def make_site(
             operator = Operator(
                 tmp_path / installation,
                 values,
-                kwok.kubeconfig,
+                kubeconfig or kwok.kubeconfig,
                 options=("--namespaces", namespace, "--lease-seconds", "12,9,0.5", *options),
             )
             parts: dict[str, Any] = {"default": Part()}
-            stack.enter_context(operator) if start else stack.callback(operator.stop)
+            stack.enter_context(operator)
             player = Player(
                 kwok.api, address, lambda _, task: parts.get(task, parts["default"]), frozenset({namespace})
             )
             stack.enter_context(player)
-            if start:
-                operator.wait_ready()
+            operator.wait_ready()
             return Site(kwok.api, namespace, system, installation, address, operator, parts)
 
         yield make
