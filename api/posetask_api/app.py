@@ -40,7 +40,7 @@ from posetask_api.settings import ApiSettings
 logger = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health", "/healthz", "/readyz"})
-"""Paths that say nothing of tasks; probes have no token."""
+"""Paths that say nothing of tasks; probes have no token. Nor does ``/openapi.json``, which is public anyway."""
 _RETRY_SECONDS = 5
 _DRAIN_BYTES = 64 * 2**20
 _DRAIN_SECONDS = 10.0
@@ -252,7 +252,7 @@ def _guard(settings: ApiSettings) -> Callable[[Request], None]:
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"model": Problem, "content": {PROBLEM: {}}, "description": "A problem document (RFC 9457)."}
-        for status in (401, *statuses)
+        for status in sorted({401, 422, *statuses})
     }
 
 

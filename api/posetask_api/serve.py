@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -65,4 +66,7 @@ def serve(backend: TaskBackend, settings: ApiSettings, on_ready: Callable[[str],
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn takes both while it runs, and sends itself what came once it has ended in good order.
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run([listener])
