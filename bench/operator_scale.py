@@ -75,6 +75,8 @@ class Jobs:
                         self.uids[f"{meta['namespace']}/{meta['name']}"].add(meta["uid"])
             except (httpx.HTTPError, KubeFailed, KeyError):
                 time.sleep(0.1)
+            except RuntimeError:  # the client was closed: the bench is over
+                return
 
 
 class Bench:

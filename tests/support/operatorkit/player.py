@@ -120,6 +120,8 @@ class Player:
                         self._see(body)
             except (httpx.HTTPError, KubeFailed, ValueError, KeyError):
                 self._closed.wait(0.2)
+            except RuntimeError:  # the client was closed under us
+                return
 
     def _see(self, body: Mapping[str, Any]) -> None:
         meta = body["metadata"]

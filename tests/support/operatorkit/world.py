@@ -51,8 +51,10 @@ class Children:
                 for event, body in self._api.watch(version, kind, self._namespace, seconds=300):
                     if event == "ADDED":
                         self._note(kind, body)
-            except (httpx.HTTPError, KubeFailed, KeyError, RuntimeError):
-                time.sleep(0.1)  # the end of the bench closes the client
+            except (httpx.HTTPError, KubeFailed, KeyError):
+                time.sleep(0.1)
+            except RuntimeError:  # the client was closed: all is over
+                return
 
     def _note(self, kind: str, body: Mapping[str, Any]) -> None:
         meta = body["metadata"]
