@@ -157,6 +157,7 @@ class StageRunner:
     def _produce(self, source: Source[Any]) -> None:
         """The stream, no longer and no shorter than what readers may know of it already."""
         reach, frames = (self._writer.reach, self._writer.frames) if self._writer is not None else (0, None)
+        self._advance(source.begin)
         messages = source.produce()
         while frames is None or self._emitted < frames:
             message = next(messages, None)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from posetask.errors import PoseTaskError, StageFailed
 from posetask.media.jpeg import WireCodec
 from posetask.runtime.ownership import RESULT, owns
-from posetask.runtime.reports import Failure, StageReport, State
 from posetask.runtime.replicas import check_stage
+from posetask.runtime.reports import Failure, StageReport, State
 from posetask.runtime.runner import StageProgress, StageRunner
 from posetask.runtime.stagefactory import build_annotator, build_producer, find_stage
 from posetask.runtime.stagespec import StageProcessSpec
@@ -66,10 +66,10 @@ class StageWork:
     ) -> None:
         self.spec, self._settings, self._on_batch = spec, settings, on_batch
         self.stage_class = find_stage(spec.stage)
+        check_stage(self.stage_class, spec.replicas)
         self.state: State = "starting"
         self.error: PoseTaskError | None = None
         self._instance = uuid.uuid4().hex[:12]
-        check_stage(self.stage_class, spec.replicas)
         self._timings = Timings(on_step)
         self._cores = spec.cores or available_cores()
         self._stage: Stage[Any] | None = None
@@ -144,6 +144,8 @@ class StageWork:
         return StageReport(
             run=self.spec.run,
             stage=self.spec.stage,
+            replica=self.spec.replica,
+            replicas=self.spec.replicas,
             instance=self._instance,
             state=self.state,
             frames=at.frames,
@@ -152,8 +154,6 @@ class StageWork:
             lag=self._lags(),
             facts=self._facts(),
             busy=self._timings.seconds(),
-            replica=self.spec.replica,
-            replicas=self.spec.replicas,
             cores=self._cores,
             error=Failure.of(self.error) if self.error is not None else None,
         )
@@ -212,6 +212,8 @@ class StageWork:
             self._writer = bus.writer(stage.output) if stage.output else None
             if self._writer is not None:
                 self._writer.inherit(*self._known)
+                if spec.live and spec.stage == PRODUCER:
+                    stage.follow(self._writer.next_index, self._writer.is_full)  # type: ignore[attr-defined]
             self._runner = runner = StageRunner(
                 stage, list(self._readers.values()), self._writer, bus.cancel, self._on_batch
             )

@@ -174,9 +174,12 @@ class Source(Stage[P]):
 
     inputs: ClassVar[tuple[str, ...]] = ()
 
+    begin: int = 0
+    """Number of the first frame; above 0 where a live source goes on after another process."""
+
     @abstractmethod
     def produce(self) -> Iterator[Message]:
-        """Make the frames, numbered 0, 1, 2 and so on."""
+        """Make the frames, numbered from ``begin`` on without gaps."""
 
     @property
     @abstractmethod

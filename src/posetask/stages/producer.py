@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
@@ -45,17 +45,33 @@ class ProducerStage(Source[ProducerParameters]):
         super().__init__(parameters, context)
         self._reader = reader
         self._codec = WireCodec.parse(parameters.wire_codec) if parameters.wire_codec else None
+        self._full: Callable[[], bool] = lambda: False
+        self.dropped = 0
+        """Frames of a live source that were lost because readers are behind."""
+
+    def follow(self, begin: int, full: Callable[[], bool]) -> None:
+        """The source is live: it does not wait, and it does not come again.
+
+        Args:
+            begin: Number of its first frame: an earlier process has published those below.
+            full: Asked before each frame: where readers are a window behind, it is dropped, and counted.
+        """
+        self.begin, self._full = begin, full
 
     def produce(self) -> Iterator[Frame]:
         """Every frame that the decoder presents, in order, with the source's own times."""
         info, timings = self._reader.info, self.context.timings
         frames = iter(self._reader)
-        index = 0
+        index, dropped = self.begin, 0
         while True:
             with timings.measure("producer.decode"):
                 decoded = next(frames, None)
             if decoded is None:
                 return
+            if self._full():
+                dropped += 1
+                self.dropped += 1
+                continue
             image = decoded.image
             if self._codec is not None:
                 with timings.measure("producer.wire_codec"):
@@ -71,8 +87,10 @@ class ProducerStage(Source[ProducerParameters]):
                 duration=decoded.duration,
                 frame_rate=info.frame_rate,
                 analysed=index % self.parameters.every_n == 0,
+                dropped_before=dropped,
                 run=self.context.run,
             )
+            dropped = 0
             yield Frame(header, image)
             index += 1
 
@@ -83,7 +101,7 @@ class ProducerStage(Source[ProducerParameters]):
 
     def facts(self) -> dict[str, Any]:
         """What decoding came to so far."""
-        return {"decode": asdict(self._reader.report)}
+        return {"decode": asdict(self._reader.report), "dropped": self.dropped}
 
     def stop(self) -> None:
         """End the stream after the current frame; safe from any thread."""

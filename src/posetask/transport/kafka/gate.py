@@ -94,6 +94,7 @@ class WindowGate:
         self._trails = trails
         self._reclaimer, self._high, self._stop = reclaimer, dict(high), stop
         self.waited_seconds = 0.0
+        self._last_nbytes = 0
 
     @property
     def ahead(self) -> int:
@@ -118,6 +119,16 @@ class WindowGate:
                 self._look()
             self.waited_seconds += time.monotonic() - begin
         self._ledger.sent(index, nbytes)
+        self._last_nbytes = nbytes
+
+    def has_room(self) -> bool:
+        """Whether a record as large as the last one may go now; never waits.
+
+        Raises:
+            PoseTaskError: The brokers refuse to say where the readers stand, or are away for long.
+        """
+        self._look()
+        return self._ledger.has_room(self._window, self._last_nbytes)
 
     def all_read(self, frames: int) -> bool:
         """Whether every group has committed the first ``frames`` frames; never waits.

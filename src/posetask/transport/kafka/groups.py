@@ -117,6 +117,8 @@ class GroupWatch:
             try:
                 low = self._ask_low()
                 for group in self._consumers:
+                    if self._closed.is_set():  # one call at most is under way when the clients are closed
+                        return
                     self._ask(group)
                 self._away_since = None
                 if low is not None and low != self._low:
@@ -148,6 +150,8 @@ class GroupWatch:
         consumer = next(iter(self._consumers.values()))
         out = {}
         for p in range(self._partitions):
+            if self._closed.is_set():
+                return None
             try:
                 bounds = consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=self._timeout)
             except KafkaException as error:

@@ -51,6 +51,10 @@ class Gate(Protocol):
         """A record of the topic is safely there: a frame's, or the end."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether a record like the last one may go now; never waits."""
+        ...
+
     def all_read(self, frames: int) -> bool:
         """Whether every reader has committed so many frames; never waits."""
         ...
@@ -168,6 +172,13 @@ class KafkaWriter:
         self._next[partition] = index + self._total
         self.nbytes += len(wire.value)
         self._send(partition, wire, index)
+
+    def is_full(self) -> bool:
+        """Whether a frame would have to wait now: a live source drops it then, before it is encoded."""
+        if self._gate is None:
+            return False
+        self._tick()
+        return not self._gate.has_room()
 
     def attended(self, timeout: float) -> bool:
         """Whether all readers of the window have committed the whole stream, waited for so long.
