@@ -136,7 +136,7 @@ class Lane:
     def start(self) -> None:
         """Start what does not run; returns when one leads."""
         self.tend()
-        self.until("one replica leads", lambda: any(one.operator.leads for one in self.replicas), 60)
+        self.until("one replica leads", lambda: any(one.operator.leads for one in self.replicas), 120)
 
     def tend(self) -> None:
         """Start the processes that have ended."""
@@ -144,7 +144,7 @@ class Lane:
             for replica in self.replicas:
                 replica.operator.start()
 
-    def live(self, life: Life, seconds: float = 120) -> tuple[World, World]:
+    def live(self, life: Life, seconds: float = 240) -> tuple[World, World]:
         """A whole life; what is left when the task is cleaned up, and when it is gone.
 
         Raises:
