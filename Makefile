@@ -55,6 +55,7 @@ lint: setup ## Style, types, floors of the house, generated files
 	@$(RUN) lint-imports --no-cache
 	@$(RUN) python scripts/generate-protos --check
 	@$(RUN) python scripts/generate-crds --check
+	@$(RUN) python scripts/generate-openapi --check
 	@$(RUN) python scripts/generate-chart --check
 	@$(UV) lock --check --quiet
 

@@ -40,7 +40,7 @@ from posetask_api.settings import ApiSettings
 logger = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health", "/healthz", "/readyz"})
-"""Paths that say nothing of tasks; probes have no token. Nor does ``/openapi.json``, which is public anyway."""
+"""Paths that say nothing of tasks: probes have no token. ``/openapi.json`` needs none either."""
 _RETRY_SECONDS = 5
 _DRAIN_BYTES = 64 * 2**20
 _DRAIN_SECONDS = 10.0
