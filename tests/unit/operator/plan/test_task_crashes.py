@@ -66,7 +66,7 @@ def outcome(world: Any, task: Any) -> Any:
         there,
         (status.attempt, status.retries, status.ready_timeouts, status.state) if there else None,
         conditions if there else None,
-        (status.result, status.progress and status.progress.summary) if there else None,
+        (status.result, status.progress and status.progress.summary) if there and status.result else None,
         world.left(),
         {name: count for name, count in world.made.items() if count > 1},
         sorted(world.made),
@@ -95,12 +95,14 @@ def test_a_fault_at_every_action_changes_nothing_in_the_end(
     check(make_world, quick, live, fault, 0, 1)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("live", LIVES)
 def test_a_fault_at_some_actions_changes_nothing_in_the_end(make_world: Any, quick: Any, live: Live) -> None:
     for number, fault in enumerate(FAULTS):
         check(make_world, quick, live, fault, number, 17)
 
 
+@pytest.mark.timeout(300)
 @given(
     live=st.sampled_from(LIVES),
     faults=st.dictionaries(st.integers(0, 60), st.sampled_from(FAULTS), max_size=12),

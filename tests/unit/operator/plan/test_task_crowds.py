@@ -75,6 +75,7 @@ def check(world: Any) -> None:
     assert (world.admission.used("default"), world.admission.waiting("default")) == (0, 0)
 
 
+@pytest.mark.timeout(300)
 @given(seed=st.integers(0, 2**32), faults=st.integers(0, 8), outages=st.booleans(), lagging=st.booleans())
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_crowd_ends_clean(
