@@ -21,6 +21,7 @@ from posetask_operator.core.gang import Member, View
 from posetask_operator.core.jobs import output_uri
 from posetask_operator.core.layout import Layout
 from posetask_operator.core.observed import ReportSeen
+from posetask_operator.settings import FUSED
 
 PRODUCER, ANNOTATOR = "producer", "annotator"
 _MIN_SECONDS = 1.0
@@ -75,7 +76,7 @@ def _stage(view: View, status: PoseTaskStatus, member: Member) -> StageStatus:
     before = next((s for s in status.stages if s.name == member.stage), StageStatus(name=member.stage))
     if member.job is None and status.terminal is not None:
         return before  # its Job is gone, by its TTL: what it came to stays said
-    report = view.seen.reports.get(member.stage)
+    report = report_of(view, member)
     ended = [f for f in map(failures.of_pod, member.pods) if f is not None]
     job = member.job
     died = job.failed if job is not None else 0
@@ -93,6 +94,15 @@ def _stage(view: View, status: PoseTaskStatus, member: Member) -> StageStatus:
         last_reason=ended[-1].word[:128] if ended else before.last_reason,
         last_error=ended[-1].message[:_ERROR] if ended else before.last_error,
     )
+
+
+def report_of(view: View, member: Member) -> ReportSeen | None:
+    """The last word of a Job's stage; of the stages in one pod, that of the one that failed, or the last."""
+    reports = view.seen.reports
+    if member.stage != FUSED:
+        return reports.get(member.stage)
+    failed = (report for report in reports.values() if report.error is not None)
+    return next(failed, reports.get(ANNOTATOR))
 
 
 def _models(view: View, status: PoseTaskStatus) -> tuple[ModelStatus, ...]:

@@ -147,7 +147,7 @@ def _watch(view: View, spec: PoseTaskSpec) -> Plan:
 
 
 def _failure(view: View, member: Member) -> Failure | None:
-    report = view.seen.reports.get(member.stage)
+    report = figures.report_of(view, member)
     if member.job is None or (member.job.deleting and not member.job.complete):
         return Failure(
             member.stage, Reason.JOB_DELETED, f"somebody deleted Job {member.job_name}", exit_code=0

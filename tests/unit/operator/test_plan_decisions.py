@@ -93,6 +93,37 @@ def test_admission_is_written_before_anything_is_made(make_seen: MakeSeen, setti
     assert (made.status.attempt, made.status.admitted_time) == (1, START)
 
 
+def test_the_next_attempt_begins_only_after_a_fresh_look(
+    make_seen: MakeSeen, make_task: MakeTask, settings: Settings
+) -> None:
+    seen = make_seen(make_task(status=PoseTaskStatus(attempt=1)), verdict=Granted(), fresh=False)
+    made = plan(seen, settings)
+    assert (made.actions, made.needs_fresh, made.wants_admission) == ((), True, True)
+    assert plan(replace(seen, fresh=True), settings).status.attempt == 2
+
+
+def test_a_suspended_task_says_so_only_after_a_fresh_look(
+    make_seen: MakeSeen, make_task: MakeTask, settings: Settings
+) -> None:
+    seen = make_seen(make_task({"suspend": True}, status=PoseTaskStatus(attempt=1)), fresh=False)
+    assert plan(seen, settings).needs_fresh
+    assert said(plan(replace(seen, fresh=True), settings), ConditionType.SUSPENDED) == ("True", "Suspended")
+
+
+def test_a_fused_pod_is_judged_by_the_word_of_the_stage_that_failed(
+    make_seen: MakeSeen, make_task: MakeTask, settings: Settings
+) -> None:
+    task = make_task({"execution": {"mode": "Fused"}})
+    seen = make_seen(task, verdict=Granted())
+    task = replace(task, status=plan(seen, settings).status)
+    task = replace(task, status=plan(replace(seen, task=task), settings).status)
+    job = JobSeen(job_name(task.run, "fused", 1), "j", "fused", 1, task.uid, failed_reason="PodFailurePolicy")
+    error = FailureSeen("NotAVideo", "in.mp4 is no video", exit_code=20)
+    reports = {"producer": ReportSeen("producer", "failed", START, error=error)}
+    made = plan(replace(seen, task=task, jobs=(job,), reports=reports), settings)
+    assert said(made, ConditionType.SUCCEEDED) == ("False", "NotAVideo")
+
+
 def test_topics_and_jobs_are_made_in_one_plan(admitted: Observed, settings: Settings) -> None:
     assert kinds(plan(admitted, settings)) == ["RecordRun", "CreateTopics", *["CreateJob"] * 5, "WriteStatus"]
 

@@ -444,11 +444,12 @@ class World:
         if seen.stage != "producer":
             self.groups.add(f"{seen.stage}_{run}")
         frames = 0 if fate == "hangs" else min(100, 20 * pod.age)
-        last = self.reports.get(run, {}).get(seen.stage)
-        if self.kafka_away is None and (last is None or last.frames < frames):
-            facts = {"frames": frames, "people": 2, "tracks": 3} if seen.stage == "annotator" else {}
-            report = ReportSeen(seen.stage, "running", self.now, frames, facts=facts)
-            self.reports.setdefault(run, {})[seen.stage] = report
+        for stage in ("producer", "annotator") if seen.stage == "fused" else (seen.stage,):
+            last = self.reports.get(run, {}).get(stage)
+            if self.kafka_away is None and (last is None or last.frames < frames):
+                facts = {"frames": frames, "people": 2, "tracks": 3} if stage == "annotator" else {}
+                report = ReportSeen(stage, "running", self.now, frames, facts=facts)
+                self.reports.setdefault(run, {})[stage] = report
         if pod.age < 6 or fate == "hangs" or self.kafka_away is not None or self._waits(pod):
             return
         codes = {"bad": 20, "flaky": 30, "killed": 137}

@@ -35,13 +35,15 @@ def test_a_task_runs_and_leaves_nothing(world: Any, quick: Any, mode: str) -> No
     assert len(world.writes) <= 25, world.writes
 
 
-def test_result_and_progress_are_what_the_stages_said(world: Any, quick: Any) -> None:
-    task = world.add("demo", **quick)
+@pytest.mark.parametrize("mode", ["Distributed", "Fused"])
+def test_result_and_progress_are_what_the_stages_said(world: Any, quick: Any, mode: str) -> None:
+    task = world.add("demo", **quick, execution={"mode": mode})
     world.run(60, lambda: world.cleaned(task))
     status = world.status(task)
     assert (status.result.frames, status.result.people, status.result.tracks) == (100, 2, 3)
     assert (status.progress.percent, status.progress.summary) == (100, "100%")
     assert (status.progress.frames_annotated, status.progress.frames_decoded) == (100, 100)
+    assert status.stages[-1].frames == 100
 
 
 @pytest.mark.parametrize(
