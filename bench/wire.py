@@ -91,14 +91,16 @@ def main() -> None:
     )
     parser.add_argument("--codec", default="jpeg:90")
     parser.add_argument("--clips", nargs="*", default=CLIPS)
+    parser.add_argument("--max-frames", type=int, default=1_000_000, help="of each clip")
     args = parser.parse_args()
     data = shared_data()
     found: dict[str, object] = {"codec": args.codec}
     for name in args.clips:
         clip = data / "videos" / name
         with tempfile.TemporaryDirectory() as folder:
-            raw = run(clip, data / "models", Path(folder), "raw")
-            coded = run(clip, data / "models", Path(folder), "coded", "--wire-codec", args.codec)
+            most = ("--max-frames", str(args.max_frames))
+            raw = run(clip, data / "models", Path(folder), "raw", *most)
+            coded = run(clip, data / "models", Path(folder), "coded", "--wire-codec", args.codec, *most)
         found[name] = figures = compare(raw, coded)
         table(f"{args.codec} against raw frames, {name}", [(k, f"{v}", "") for k, v in figures.items()])
     write("bench-wire", found)
