@@ -88,6 +88,20 @@ def configuration() -> str:
             _delay("exit-after"),
             _POD_EXIT,
         ),
+        # A kubelet says how the containers ended before the pod goes; without it the Job controller, which
+        # replaces only failed pods, would hold its finalizer for ever. A Job that goes itself drops it first.
+        _stage(
+            "pod-terminate",
+            "Pod",
+            [
+                _has(".metadata.deletionTimestamp"),
+                _has(".metadata.finalizers"),
+                _is(_PHASE, "Pending", "Running"),
+                _is_not(_annotation("terminate-after"), "never"),
+            ],
+            _delay("terminate-after") | {"durationMilliseconds": 1000},
+            _POD_TERMINATED,
+        ),
         _stage(
             "pod-delete",
             "Pod",
@@ -250,4 +264,24 @@ containerStatuses:
       finishedAt: {{ $now | Quote }}
 {{ end }}
 phase: {{ ternary "Succeeded" "Failed" $well }}
+"""
+
+_POD_TERMINATED = """
+{{ $now := Now }}
+conditions:
+{{ range $type := list "Ready" "ContainersReady" }}
+- {type: {{ $type | Quote }}, status: "False", lastTransitionTime: {{ $now | Quote }}, reason: PodFailed}
+{{ end }}
+containerStatuses:
+{{ range .spec.containers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: ""
+  ready: false
+  started: false
+  restartCount: 0
+  state:
+    terminated: {exitCode: 143, reason: Error, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}}
+{{ end }}
+phase: Failed
 """
