@@ -187,6 +187,25 @@ def test_a_stream_that_ended_early_is_sent_again_with_the_same_length(
     assert (second.next_index, second.reach, second.frames) == (0, 6, 6)
 
 
+def test_a_writer_that_died_while_it_sent_again_still_knows_how_far_the_stream_was(
+    open_bus: Callable[..., KafkaBus], raw_frames: str, run: str, partitions: int
+) -> None:
+    first = open_bus(window=Window(records=100)).writer("raw_frames")
+    for index in range(9):
+        first.put(frame(index, run))
+    first.flush()
+    read(open_bus().reader("raw_frames", "yolox"), 9)
+    for partition in range(partitions):
+        expire(first._gate, 9 // partitions, partition)
+    second = open_bus().writer("raw_frames")
+    assert (second.next_index, second.reach) == (0, 9)
+    for index in range(3):
+        second.put(frame(index, run))
+    second.flush()
+    third = open_bus().writer("raw_frames")
+    assert (third.next_index, third.reach, third.frames) == (0, 9, None)
+
+
 def test_results_that_left_the_broker_are_never_waited_for(
     open_bus: Callable[..., KafkaBus], settings: KafkaSettings, run: str
 ) -> None:

@@ -102,6 +102,7 @@ class KafkaBus:
         places = watch.places if watch is not None else []
         start = {p: resume_index(p, total, extents[p], places, again=self._again) for p in mine}
         following = [resume_index(p, total, extents[p], places, again=False) for p in mine]
+        read = [place.next_index for group in places for place in group.values() if place is not None]
         gate = None
         if watch is not None:
             gate = WindowGate(
@@ -131,7 +132,7 @@ class KafkaBus:
             stop=self._stop,
             message_bytes=self._settings.message_bytes,
             on_flush=self._settle,
-            reach=max(0, max(following) - total + 1),
+            reach=max(0, max([*following, *read]) - total + 1),
             frames=next((e.frames for e in extents.values() if e.frames is not None), None),
         )
         self._writers.append(writer)
@@ -163,7 +164,7 @@ class KafkaBus:
             start = {p: place.next_index if place else 0 for p, place in begin.items()}
             offsets = {p: place.offset if place else 0 for p, place in begin.items()}
             expired = [p for p in mine if offsets[p] < bounds[p][0]]
-            again = self._again and topic in self._windows
+            again = self._again and group in self._windows.get(topic, ())  # else the writer looks after none
             self._judge(name, places, {p: bounds[p][1] for p in mine})
             if expired and not again:
                 raise FramesExpired(

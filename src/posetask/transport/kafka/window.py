@@ -162,11 +162,11 @@ def first_gone(groups: Sequence[Places], low: Mapping[int, int], trails: Mapping
     """
     gone = []
     for places in groups:
-        for p, first in low.items():
+        for p, trail in trails.items():
             place = places.get(p)
             index, offset = (place.next_index, place.offset) if place is not None else (p, 0)
-            at = offset if index < trails[p].start else trails[p].offset_of(index)
-            if at is not None and at < first:
+            at = offset if index < trail.start else trail.offset_of(index)
+            if at is not None and at < low.get(p, 0):
                 gone.append(index)
     return min(gone, default=None)
 

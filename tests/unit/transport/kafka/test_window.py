@@ -10,6 +10,8 @@ from posetask.transport.kafka.window import (
     Footprint,
     Ledger,
     Place,
+    Trail,
+    first_gone,
     raw_window,
     reclaimable,
     slowest_index,
@@ -98,3 +100,44 @@ def test_the_footprint_grows_with_what_it_is_made_of() -> None:
     assert small.bound == 2**20 + 8_000_000 + 2 * 16 * 2**20 + 8 * 2**20
     assert Footprint(2**20, 1e6, check_seconds=5, replication=3).bound == 3 * small.bound
     assert Footprint(2**20, 1e6, check_seconds=5, partitions=2).bound - small.bound == 2 * 16 * 2**20
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.integers(0, 30),
+    st.lists(st.integers(0, 24), min_size=1, max_size=3),
+)
+def test_a_frame_is_gone_where_no_record_of_it_is_left_and_only_there(
+    partitions: int, start: int, sent: int, below: int, needed: list[int]
+) -> None:
+    """Frames 0 to 11 lie there from an earlier life, then those from ``start`` on that were sent again."""
+    records: dict[int, list[int]] = {
+        p: [i for i in range(12) if i % partitions == p] for p in range(partitions)
+    }
+    trails = {}
+    for p in range(partitions):
+        first = next(i for i in range(start, start + partitions) if i % partitions == p)
+        trails[p] = Trail(first, partitions)
+        for index in range(first, min(start + sent, 12), partitions):
+            trails[p].landed(len(records[p]))
+            records[p].append(index)
+    low = {p: min(below, len(records[p])) for p in range(partitions)}
+    groups = []
+    for index in needed:
+        next_of = {
+            p: next(i for i in range(index, index + partitions) if i % partitions == p) for p in records
+        }
+        old = {p: (n - p) // partitions for p, n in next_of.items()}
+        groups.append({p: Place(min(old[p], len(range(p, 12, partitions))), n) for p, n in next_of.items()})
+    gone = first_gone(groups, low, trails)
+    lost = [
+        place.next_index
+        for group in groups
+        for p, place in group.items()
+        if place.next_index in records[p]
+        and place.next_index not in records[p][low[p] :]
+        and (place.next_index < trails[p].start or records[p].count(place.next_index) == 2)  # else on its way
+    ]
+    assert gone == min(lost, default=None)
