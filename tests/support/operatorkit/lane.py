@@ -17,6 +17,7 @@ from operatorkit.process import Operator, settings
 from operatorkit.stand import TASKS, Stand, task
 from operatorkit.world import Children, World, task_world
 from operatorkit.writes import Ledger
+from posetask.transport.kafka.names import run_id
 
 NAME = "demo"
 """Of every task here: its writes are called the same in every life."""
@@ -120,6 +121,7 @@ class Lane:
         ]
         self.children = Children(on.api, self.namespace)
         self.part = Part()
+        self.runs: set[str] = set()
         self.keep_running = True
         self._stack = ExitStack()
 
@@ -155,7 +157,8 @@ class Lane:
         for replica in self.replicas:
             replica.ledger.clear()
         deadline = time.monotonic() + seconds
-        self.on.api.create("posetasks", self.namespace, task(NAME, cleanup=QUICK, **life.spec))
+        made = self.on.api.create("posetasks", self.namespace, task(NAME, cleanup=QUICK, **life.spec))
+        self.runs.add(run_id(NAME, made["metadata"]["uid"]))
         self.until(life.until, lambda: self.state() == life.until, deadline - time.monotonic())
         if life.patch is not None:
             self.on.api.patch(TASKS, "posetasks", self.namespace, NAME, {"spec": life.patch})
@@ -169,7 +172,7 @@ class Lane:
 
     def world(self) -> World:
         """What is left now."""
-        return task_world(self.on.api, self.namespace, NAME, self.on.bootstrap)
+        return task_world(self.on.api, self.namespace, NAME, self.on.bootstrap, frozenset(self.runs))
 
     def state(self) -> str:
         """The task's, as printed."""

@@ -66,8 +66,8 @@ class Children:
         self._uids[name].add(meta["uid"])
 
 
-def task_world(api: Api, namespace: str, name: str, bootstrap: str) -> World:
-    """The task, its children, and what the broker holds of it, each without uids and times."""
+def task_world(api: Api, namespace: str, name: str, bootstrap: str, runs: frozenset[str]) -> World:
+    """The task, its children, and what the broker holds of ``runs``, each without uids and times."""
     found = api.find(TASKS, "posetasks", namespace, name)
     status = (found or {}).get("status") or {}
     seen: World = {"task": None if found is None else {key: status.get(key) for key in _FIGURES}}
@@ -79,24 +79,23 @@ def task_world(api: Api, namespace: str, name: str, bootstrap: str) -> World:
         progress = status.get("progress") or {}
         seen["progress"] = {key: value for key, value in progress.items() if key not in {"updateTime", "fps"}}
         result = status.get("result") or {}
-        seen["result"] = {key: plain_path(value) for key, value in result.items()}
+        seen["result"] = {key: plain_path(value, namespace) for key, value in result.items()}
         seen["stages"] = {s["name"]: [s.get("frames"), s.get("restarts")] for s in status.get("stages") or ()}
     seen["jobs"] = _names(api, "batch/v1", "jobs", namespace)
     seen["pods"] = _names(api, "v1", "pods", namespace)
-    return seen | broker_world(bootstrap, name)
+    return seen | broker_world(bootstrap, runs)
 
 
-def broker_world(bootstrap: str, name: str) -> World:
-    """Topics, groups and keys of the runs of a task's name."""
+def broker_world(bootstrap: str, runs: frozenset[str]) -> World:
+    """Topics, groups and keys of runs; others may have theirs on the same brokers."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    topics = set(admin.list_topics(timeout=30).topics)
-    groups = {one.group_id for one in admin.list_consumer_groups(request_timeout=30).result().valid}
-    begins = f"{name}-*"
+    topics = set(admin.list_topics(timeout=60).topics)
+    groups = {one.group_id for one in admin.list_consumer_groups(request_timeout=60).result().valid}
     return {
-        "topics": sorted(plain(t) for t in topics if plain(t).endswith(f"_{begins}")),
-        "groups": sorted(plain(g) for g in groups if plain(g).endswith(f"_{begins}")),
+        "topics": sorted(plain(topic) for topic in topics if topic.rpartition("_")[2] in runs),
+        "groups": sorted(plain(group) for group in groups if group.rpartition("_")[2] in runs),
         "keys": {
-            topic: sorted(plain(k) for k in live_keys(bootstrap, topic) if plain(k.split("/")[0]) == begins)
+            topic: sorted(plain_path(k) for k in live_keys(bootstrap, topic) if k.split("/")[0] in runs)
             for topic in _SHARED
             if topic in topics
         },
@@ -137,13 +136,15 @@ def difference(reference: World, found: World) -> list[str]:
     ]
 
 
-def plain_path(value: object) -> object:
-    """A path without uids.
+def plain_path(value: Any, namespace: str = "") -> Any:
+    """A path without uids, and without the namespace; anything else as it is.
 
-    >>> plain_path("s3://results/a/demo-0a1b2c3d/demo.mp4")
-    's3://results/a/demo-*/demo.mp4'
+    >>> plain_path("s3://results/a/demo-0a1b2c3d/demo.mp4", "a")
+    's3://results/NAMESPACE/demo-*/demo.mp4'
     """
-    return "/".join(map(plain, value.split("/"))) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return "/".join("NAMESPACE" if part and part == namespace else plain(part) for part in value.split("/"))
 
 
 def _names(api: Api, version: str, kind: str, namespace: str) -> list[str]:
