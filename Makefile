@@ -85,6 +85,34 @@ kube: setup ## Start a Kubernetes API with fake nodes and GPUs on loopback; stop
 kube-stop: ## Stop what `make kube` started
 	@$(RUN) python scripts/kube stop
 
+##@ a real cluster of one node (Linux, root)
+.PHONY: setup-cluster
+setup-cluster: setup ## Install what it needs (Debian or Ubuntu), and build its programs (minutes the first time)
+	@scripts/setup-cluster
+	@$(RUN) python scripts/cluster build
+
+.PHONY: images
+images: setup ## Build the images without a container engine; ARGS="stage operator" for some
+	@$(RUN) python scripts/images $(ARGS)
+
+.PHONY: cluster
+cluster: setup ## Start a cluster: containerd, kubelet, services, DNS, GPUs that are counted, the images
+	@$(RUN) python scripts/cluster up
+	@$(RUN) python scripts/cluster load
+
+.PHONY: cluster-shell
+cluster-shell: ## A shell with kubectl and helm in it
+	@$(RUN) python scripts/cluster shell
+
+.PHONY: cluster-down
+cluster-down: ## End it, and remove its data
+	@$(RUN) python scripts/cluster down
+
+.PHONY: e2e
+e2e: setup-cluster images cluster ## From nothing to finished videos: chart, tasks, upgrade, clean-up
+	@$(RUN) python scripts/cluster run -- .venv/bin/python -m pytest -m slow tests/e2e $(ARGS)
+	@$(RUN) python scripts/cluster down
+
 ##@ measure
 .PHONY: bench-embedded
 bench-embedded: setup ## The embedded pipeline against rtmlib and the ONNX Runtime ceiling
