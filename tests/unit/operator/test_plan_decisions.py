@@ -442,6 +442,16 @@ def test_a_loss_is_said_and_stays_said(running: Observed, settings: Settings) ->
     assert said(plan(seen, settings), ConditionType.DATA_INTACT) == ("False", "FramesExpired")
 
 
+def test_frames_of_a_live_source_that_came_too_fast_are_counted(
+    running: Observed, settings: Settings
+) -> None:
+    reports = {"producer": ReportSeen("producer", "running", START, 90, facts={"dropped": 7})}
+    made = plan(replace(running, reports=reports), settings)
+    assert said(made, ConditionType.DATA_INTACT) == ("False", "FramesDropped")
+    assert made.status.progress is not None
+    assert made.status.progress.frames_dropped == 7
+
+
 def test_damage_and_frames_given_up_are_said(running: Observed, settings: Settings) -> None:
     decode = {"decode": {"problems": ["3 frames are damaged"]}}
     reports = {
