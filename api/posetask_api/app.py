@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    StreamingResponse,
+)
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -32,9 +38,9 @@ from posetask_api.backend import TaskBackend
 from posetask_api.errors import BadForm
 from posetask_api.form import receive_file, too_large
 from posetask_api.metrics import ApiMetrics
-from posetask_api.model import Health, Link, LocalFile, TaskStatus, UploadAccepted
+from posetask_api.model import Health, Link, LocalFile, StoredObject, TaskStatus, UploadAccepted
 from posetask_api.observe import Observer, request_id
-from posetask_api.ranges import check_range
+from posetask_api.ranges import check_range, one_range
 from posetask_api.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
@@ -193,9 +199,11 @@ def _pages(app: FastAPI, backend: TaskBackend, metrics: ApiMetrics) -> None:
         return Response(metrics.render(await backend.counts()), media_type=CONTENT_TYPE)
 
 
-def _file(request: Request, found: LocalFile | Link, range_header: str | None) -> Response:
+def _file(request: Request, found: LocalFile | Link | StoredObject, range_header: str | None) -> Response:
     if isinstance(found, Link):
         return RedirectResponse(found.url, 307)
+    if isinstance(found, StoredObject):
+        return _stored(request, found, range_header)
     size = found.path.stat().st_size
     if not check_range(range_header, size):
         # What means nothing is as if it were not there (RFC 9110, 14.2); the class below would refuse it.
@@ -208,6 +216,26 @@ def _file(request: Request, found: LocalFile | Link, range_header: str | None) -
         content_disposition_type="inline",
         headers={"X-Content-Type-Options": "nosniff"},
     )
+
+
+def _stored(request: Request, found: StoredObject, range_header: str | None) -> Response:
+    """A part where one part was asked for, else the whole, read from the store as the client takes it."""
+    kind = _MEDIA.get(found.name.rpartition(".")[2], "application/octet-stream")
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'inline; filename="{found.name}"',
+        "ETag": found.etag,
+        "X-Content-Type-Options": "nosniff",
+    }
+    part = None
+    if request.headers.get("if-range", found.etag) == found.etag and check_range(range_header, found.size):
+        part = one_range(range_header, found.size)
+    start, end = part or (0, found.size)
+    headers["Content-Length"] = str(end - start)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
+    body = found.store.read(found.at, start, end) if end > start else iter(())
+    return StreamingResponse(body, 206 if part is not None else 200, headers, kind)
 
 
 def _check_length(request: Request, most: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from posetask_api.model import Link, LocalFile, Task
+from posetask_api.model import Link, LocalFile, StoredObject, Task
 
 
 class Upload(Protocol):
@@ -58,7 +58,7 @@ class TaskBackend(Protocol):
         """
         ...
 
-    async def result(self, task_id: str) -> LocalFile | Link:
+    async def result(self, task_id: str) -> LocalFile | Link | StoredObject:
         """The annotated video.
 
         Raises:
@@ -68,7 +68,7 @@ class TaskBackend(Protocol):
         """
         ...
 
-    async def stream_file(self, task_id: str, name: str) -> LocalFile | Link:
+    async def stream_file(self, task_id: str, name: str) -> LocalFile | Link | StoredObject:
         """A file of the HLS stream: playlist, initialisation, or a segment.
 
         Raises:

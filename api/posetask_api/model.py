@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from posetask.runtime.children import error_of
 from posetask.runtime.reports import Failure
+from posetask.storage.location import Location
+from posetask.storage.s3 import S3
 
 State = Literal["queued", "running", "completed", "failed"]
 
@@ -68,6 +70,17 @@ class Link:
     """A result that lies elsewhere, for whoever has the address, for a while."""
 
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A result in an object store, which this server reads for the client."""
+
+    at: Location
+    size: int
+    etag: str
+    name: str
+    store: S3
 
 
 class UploadAccepted(BaseModel):

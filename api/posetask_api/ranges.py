@@ -42,3 +42,18 @@ def check_range(header: str | None, size: int) -> bool:
     if not satisfiable:
         raise RangeNotSatisfiable(f"{header} lies outside of {size} bytes", hint="ask for less")
     return True
+
+
+def one_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Start and end (not included) of a range that :func:`check_range` accepts; None for several.
+
+    >>> one_range("bytes=0-99", 50), one_range("bytes=-5", 50), one_range("bytes=1-2,3-4", 50)
+    ((0, 50), (45, 50), None)
+    """
+    found = _ONE.fullmatch((header or "").removeprefix("bytes="))
+    if found is None:
+        return None
+    first, last = found[1], found[2]
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), min(size, int(last) + 1 if last else size)
