@@ -98,6 +98,8 @@ OVER: dict[str, Schema] = {
     },
     "storage.root": {"pattern": r"^((s3|gs|az)://[^\s]+)?$"},
     "storage.dev.bucket": {"pattern": r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"},
+    "api.spec": _FREE | {"not": {"required": ["source"]}},
+    "api.publicUrl": {"pattern": r"^(https?://[^\s/]+(/\S*)?)?$"},
     "api.maxUploadBytes": {"minimum": 1},
     "api.replicas": {"minimum": 1},
     "api.port": {"minimum": 1, "maximum": 65535},

@@ -28,8 +28,12 @@
 {{- range .Values.taskNamespaces }}
 {{- $secrets := .secrets | default list }}
 {{- with include "posetask.storage.secret" $root }}{{ $secrets = prepend $secrets (dict "name" .) }}{{ end }}
+{{- $sources := .sources | default list }}
+{{- if and $root.Values.api.enabled (eq .name $root.Values.api.namespace) }}
+{{- $sources = append $sources (printf "%s/%s/uploads/" (include "posetask.storage.root" $root) .name) }}
+{{- end }}
 {{- $grant := dict
-  "sources" (.sources | default list)
+  "sources" $sources
   "outputs" (.outputs | default list)
   "secrets" $secrets
   "service_account" "posetask-stage" }}

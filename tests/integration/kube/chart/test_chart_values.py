@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from posetask.spec import BUILT_IN, PoseTask
+from posetask.spec import BUILT_IN, PoseTask, PoseTaskSpec
 from posetask.transport.kafka.settings import KafkaSettings
 from posetask_operator.core.layout import Layout, resolve
 from posetask_operator.settings import Settings, built_in_types
@@ -145,6 +145,40 @@ def test_the_operators_variables_are_ones_that_its_client_knows(rendered: Any) -
     assert pod["enableServiceLinks"] is False
 
 
+API = ("--set", "api.enabled=true,api.tokenSecret=posetask-api,api.publicUrl=https://poses.example.com")
+
+
+def test_the_api_knows_every_variable_that_the_chart_sets(rendered: Any) -> None:
+    from posetask_api.__main__ import _KNOWN, _spec
+
+    (pod,) = [
+        one["spec"]["template"]["spec"]
+        for one in rendered("dev", *API)
+        if one["kind"] == "Deployment" and one["metadata"]["name"] == "posetask-api"
+    ]
+    given = {e["name"].removeprefix("POSETASK_API_"): e["value"] for e in pod["containers"][0]["env"]}
+    assert set(given) <= _KNOWN
+    assert (given["LISTEN"], given["NAMESPACE"], given["ROOT"]) == (
+        "0.0.0.0:8000",
+        "default",
+        "s3://posetask",
+    )
+    assert given["MAX_UPLOAD_BYTES"] == "8589934592"
+    spec = _spec(given["SPEC"]) | {"source": {"uri": "s3://posetask/default/uploads/task-1/a.mp4"}}
+    assert PoseTaskSpec.model_validate(spec).stages[0].model == "demo"
+
+
+def test_an_upload_may_be_read_in_the_namespace_of_the_api_alone(rendered: Any, tmp_path: Path) -> None:
+    namespaces = '[{"name":"default","sources":["s3://videos/"]},{"name":"other"}]'
+    objects = rendered("dev", *API, "--set-json", f"taskNamespaces={namespaces}")
+    settings = settings_of(objects, tmp_path)
+    default, other = settings.storage.grant("default"), settings.storage.grant("other")
+    assert default is not None
+    assert other is not None
+    assert default.sources == ("s3://videos/", "s3://posetask/default/uploads/")
+    assert other.sources == ()
+
+
 def closed(schema: Object, at: str = "") -> Iterator[str]:
     """Paths of all objects that name what may stand in them."""
     if "$ref" in schema:
@@ -221,6 +255,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "an-api-without-a-token": (
         ("--set", "kafka.dev.enabled=true,storage.dev.enabled=true,api.enabled=true"),
         "api: tokenSecret is missing",
+    ),
+    "an-api-that-knows-the-source": (
+        ("--set", "kafka.dev.enabled=true,storage.dev.enabled=true,api.spec.source.uri=synth:x"),
+        "at '/api/spec': 'not' failed",
     ),
     "a-stage-without-an-image": (
         ("--set", "kafka.dev.enabled=true,storage.dev.enabled=true,stageCatalogue.faces.port=8200"),
