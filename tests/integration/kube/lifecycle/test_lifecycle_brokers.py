@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(400)]
 
 HOLDS = frozenset({"*"})
 
@@ -68,7 +68,6 @@ def start(broker: Any) -> None:
     broker.command("start", "--with-process", str(os.getpid()))
 
 
-@pytest.mark.slow
 def test_brokers_away_at_create_and_at_delete_only_make_a_task_wait(
     make_site: Callable[..., Any], own_broker: Any
 ) -> None:
@@ -91,7 +90,6 @@ def test_brokers_away_at_create_and_at_delete_only_make_a_task_wait(
     site.empty(run)
 
 
-@pytest.mark.slow
 def test_brokers_gone_for_good_let_a_task_go_with_a_note_and_are_swept_later(
     make_site: Callable[..., Any], own_broker: Any
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(240)]
 
 HOLDS = frozenset({"*"})
 KEEP = {"topicsAfterSeconds": 600, "ttlSecondsAfterSuccess": 600, "ttlSecondsAfterFailure": 600}

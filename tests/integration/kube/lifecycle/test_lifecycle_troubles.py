@@ -53,6 +53,7 @@ def test_what_cannot_run_fails_at_once_and_makes_nothing(
     site.empty(status["run"])
 
 
+@pytest.mark.slow
 def test_a_missing_secret_is_named_and_its_task_waits_for_it(make_site: Any) -> None:
     grant = {"service_account": "default", "secrets": [{"name": "bucket"}]}
     site = make_site(storage={"root": "s3://results", "default": grant}, timings={"recheck": 5})
@@ -68,6 +69,7 @@ def test_a_missing_secret_is_named_and_its_task_waits_for_it(make_site: Any) -> 
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_an_image_that_is_missing_is_said_and_the_task_gives_its_place_back(site: Any) -> None:
     site.parts["demo"] = part(gang=99)  # nobody plays
     waiting = {"metadata": {"annotations": {"fake.posetask.io/waiting": "ImagePullBackOff"}}}
@@ -106,6 +108,7 @@ def test_an_image_that_is_missing_is_said_and_the_task_gives_its_place_back(site
     site.wait("its pods are gone", lambda: site.pods(run) == [] or site.status()["attempt"] > 1)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_users_making_is_not_tried_again(site: Any) -> None:
     site.parts["demo"] = part(failures={"producer": (failure(20, "NotAVideo"),)})
     site.apply(retries=2)
@@ -119,6 +122,7 @@ def test_an_error_of_the_users_making_is_not_tried_again(site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_what_another_attempt_can_mend_is_tried_again(make_site: Any) -> None:
     site = make_site(pod_failures=0, timings={"retry_base": 3})
     away = failure(30, "Unavailable", retryable=True)
@@ -131,6 +135,7 @@ def test_what_another_attempt_can_mend_is_tried_again(make_site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_attempts_are_bounded(make_site: Any) -> None:
     site = make_site(pod_failures=0)
     away = failure(30, "Unavailable", retryable=True)
@@ -142,6 +147,7 @@ def test_attempts_are_bounded(make_site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_task_without_frames_is_given_up(site: Any) -> None:
     site.parts["demo"] = part(holds=frozenset({"*"}), words=0)
     site.apply(deadlines={"noFramesSeconds": 2})
@@ -150,6 +156,7 @@ def test_a_task_without_frames_is_given_up(site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_task_that_runs_too_long_is_ended(site: Any) -> None:
     site.parts["demo"] = part(holds=frozenset({"*"}))
     site.apply(deadlines={"activeSeconds": 5})
@@ -179,6 +186,7 @@ def test_a_queue_tells_positions_and_moves_on(make_site: Any) -> None:
         site.wait_clean(name)
 
 
+@pytest.mark.slow
 def test_a_job_of_a_stranger_with_our_name_is_not_taken_over(site: Any) -> None:
     site.parts["demo"] = part(gang=99)
     made = site.apply(suspend=True)

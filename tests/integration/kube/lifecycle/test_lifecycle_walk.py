@@ -46,6 +46,7 @@ def test_a_task_is_admitted_runs_succeeds_and_leaves_nothing(site: Any) -> None:
     assert (site.condition("Succeeded")["status"], site.condition("DataIntact")["status"]) == ("True", "True")
 
 
+@pytest.mark.slow
 def test_events_mark_the_way_and_are_written_once(site: Any) -> None:
     site.apply()
     site.wait_clean()
@@ -74,6 +75,7 @@ def test_a_finished_task_is_never_run_again(site: Any) -> None:
         assert (site.status(name)["state"], site.status(name)["attempt"]) == ("Succeeded", 1)
 
 
+@pytest.mark.slow
 def test_a_restart_adopts_what_runs(site: Any) -> None:
     site.parts["demo"] = part(seconds=6.0)
     site.apply()
@@ -90,6 +92,7 @@ def test_a_restart_adopts_what_runs(site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_fused_task_is_one_job_without_topics(site: Any) -> None:
     site.parts["demo"] = part(gang=1, seconds=3.0)
     site.apply(execution={"mode": "Fused"})
@@ -101,6 +104,7 @@ def test_a_fused_task_is_one_job_without_topics(site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_stage_of_ones_own_comes_from_the_catalogue(make_site: Any) -> None:
     faces = {
         "image": "localhost/lab/faces:1",
@@ -122,6 +126,7 @@ def test_a_stage_of_ones_own_comes_from_the_catalogue(make_site: Any) -> None:
     site.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_task_that_deletes_itself_goes_with_its_jobs(site: Any) -> None:
     quick = {"topicsAfterSeconds": 0, "ttlSecondsAfterSuccess": 1, "deleteSelf": True}
     site.apply(cleanup=quick)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.kube, pytest.mark.kafka, pytest.mark.timeout(300)]
 
 KINDS = ("posetasks", "jobs", "pods")
 
@@ -24,7 +24,6 @@ def proxy(kwok: Any, tmp_path: Path) -> Iterator[Any]:
         yield proxy
 
 
-@pytest.mark.slow
 def test_a_frozen_watch_holds_nobody_up_and_ends_the_process(
     make_site: Callable[..., Any], proxy: Any
 ) -> None:
