@@ -220,6 +220,11 @@ class StageRunner:
             if isinstance(item, EndOfStream):
                 self._finish(item, joined)
                 return False
+            if turn == 0 and not stuck:
+                # The dead committed less than it emitted. Its deaths are counted where it committed: without
+                # this word they would never be counted at the frame that kills, and it would kill for ever.
+                joined.commit(start - 1)
+                self._writer.flush()
             given_up = self.stage.empty(item) if turn == 0 and starts >= 3 and stuck else None
             if given_up is not None:
                 self.progress.quarantined += 1
