@@ -126,7 +126,9 @@ class Reconciler:
         # The trouble is for the next plan to judge: soon at first, then ever later, or when the plan says.
         memory.failures += 1
         wait = self._back_off.seconds(memory.failures)
-        return wait if made.requeue_after is None else min(wait, max(_LEAST_SECONDS, made.requeue_after))
+        if not made.requeue_after:  # None, or 0: at once, had it gone well
+            return wait
+        return min(wait, max(_LEAST_SECONDS, made.requeue_after))
 
     def _wake_ready(self) -> None:
         for name in self.admission.ready():
