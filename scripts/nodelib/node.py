@@ -103,8 +103,8 @@ class Node(Cluster):
                 f"--tls-private-key-file={pair.key}",
             ]
         if name == PROXY:
-            login = self._client("system:kube-proxy", None, authority)
-            path = self._write("kube-proxy.yaml", configuration.proxy(login))
+            proxied = self._client("system:kube-proxy", None, authority)
+            path = self._write("kube-proxy.yaml", configuration.proxy(proxied))
             return [self.program(name), f"--config={path}", f"--hostname-override={NAME}"]
         if name == GPUS:
             return [self.program(name), f"--dir={self.folder / 'device-plugins'}", f"--count={self.gpus}"]
