@@ -1,4 +1,4 @@
-"""``python -m posetask_api``: the REST server of a cluster, as the chart starts it: its environment says all."""
+"""``python -m posetask_api``: the REST server of a cluster, as the chart starts it, told all by variables."""
 
 from __future__ import annotations
 
