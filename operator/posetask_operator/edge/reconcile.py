@@ -86,6 +86,7 @@ class Reconciler:
                 task = task_seen(body)
             except ValidationError as error:
                 logger.error("the status of %s cannot be read, nothing is done: %s", key, error)
+                self.admission.withdraw(str(key))  # nobody else shall wait for it to be looked at
                 return None
             with bound(run=task.run):
                 try:
