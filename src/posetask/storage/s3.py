@@ -6,24 +6,20 @@ Reference: the Amazon S3 API reference; conditional writes (``If-None-Match: *``
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import httpx
 
 from posetask.errors import (
     InputError,
-    InvalidParameters,
-    NotAvailable,
     OutputError,
     OutputExists,
     PoseTaskError,
@@ -33,7 +29,10 @@ from posetask.errors import (
 )
 from posetask.storage.durable import storage_errors
 from posetask.storage.location import Location
-from posetask.storage.sigv4 import EMPTY, Credentials, encode_key, presign, sign
+from posetask.storage.s3settings import S3Settings
+from posetask.storage.sigv4 import EMPTY, encode_key, presign, sign
+
+__all__ = ["PART_BYTES", "S3", "S3Settings", "Stat"]
 
 PART_BYTES = 16 * 2**20
 """What is written at once, and held in memory; a larger object goes up in parts."""
@@ -49,50 +48,6 @@ class Stat(NamedTuple):
 
     size: int
     etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class S3Settings:
-    """How to reach the store. Read from the variables that every S3 client knows.
-
-    Attributes:
-        credentials: Of whoever asks.
-        region: For example ``us-east-1``.
-        endpoint: None is AWS itself; anything else is addressed with the bucket in the path.
-    """
-
-    credentials: Credentials
-    region: str = "us-east-1"
-    endpoint: str | None = None
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION``,
-        ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``.
-
-        Raises:
-            NotAvailable: There are no credentials.
-            InvalidParameters: The endpoint is no URL.
-        """  # noqa: D205 - the names are the summary
-        env = os.environ if environment is None else environment
-        access, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
-        if not access or not secret:
-            raise NotAvailable(
-                "there are no credentials for s3://",
-                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL off AWS)",
-            )
-        endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL") or None
-        if endpoint is not None and (
-            urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname
-        ):
-            raise InvalidParameters(
-                f"AWS_ENDPOINT_URL is {endpoint!r}", hint="for example https://s3.example"
-            )
-        return cls(
-            Credentials(access, secret, env.get("AWS_SESSION_TOKEN") or None),
-            env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
-            endpoint.rstrip("/") if endpoint is not None else None,
-        )
 
 
 class S3:
