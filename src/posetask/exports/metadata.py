@@ -33,7 +33,7 @@ class RunMetadata(BaseModel):
     )
     tool: str = Field(default_factory=tool_version, description="what wrote the file")
     source: str = Field(description="name of the source, as given")
-    source_sha256: str | None = Field(None, description="of the source file, where it was computed")
+    source_sha256: str | None = Field(None, description="of the source file; null where it is no single file")
     width: int = Field(ge=1, description="pixels, upright")
     height: int = Field(ge=1, description="pixels, upright")
     frame_rate: float = Field(

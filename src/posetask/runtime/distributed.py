@@ -28,7 +28,7 @@ from posetask.runtime.outputs import check_output
 from posetask.runtime.ownership import OWNER, RESULT, release, sweep
 from posetask.runtime.replicas import check_replicas, partitions
 from posetask.runtime.reports import StageReport
-from posetask.runtime.sources import Source, open_source
+from posetask.runtime.sources import Source, digest, open_source
 from posetask.runtime.stagespec import StageProcessSpec
 from posetask.runtime.summary import Summary, summarise
 from posetask.stages.names import (
@@ -106,6 +106,7 @@ class DistributedRun:
             refuse_existing(output, overwrite=o.force)
         self._metadata = RunMetadata(
             source=source.name,
+            source_sha256=digest(source),
             width=self.info.width,
             height=self.info.height,
             frame_rate=self.info.frame_rate,

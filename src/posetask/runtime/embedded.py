@@ -16,7 +16,7 @@ from posetask.runtime.join import JoinedReader
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output, picture_sink
 from posetask.runtime.pipeline import Pipeline
-from posetask.runtime.sources import Source, open_source
+from posetask.runtime.sources import Source, digest, open_source
 from posetask.runtime.summary import ModelUse, Summary
 from posetask.stages.annotator import AnnotatorStage
 from posetask.stages.base import P, Stage, StageContext, parse_parameters
@@ -206,6 +206,7 @@ class EmbeddedRun:
             )
         metadata = RunMetadata(
             source=self.source.name,
+            source_sha256=digest(self.source),
             width=self.info.width,
             height=self.info.height,
             frame_rate=self.info.frame_rate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from posetask.media.inputs import Source
@@ -14,7 +15,7 @@ from posetask.storage.location import Location
 from posetask.synth.uri import SCHEME as SYNTH
 from posetask.synth.uri import parse
 
-__all__ = ["Source", "open_source", "resolve"]
+__all__ = ["Source", "digest", "open_source", "resolve"]
 
 
 def resolve(spec: str | Path) -> list[Source]:
@@ -43,6 +44,17 @@ def resolve(spec: str | Path) -> list[Source]:
     fetched = Fetched(location)
     (found,) = resolve_files(fetched.path)
     return [Source(found.kind, found.paths, found.name, spec, fetched)]
+
+
+def digest(source: Source) -> str | None:
+    """SHA-256 of the source's file in hexadecimal, so that results can be told to come from it.
+
+    None for what is no single file: a folder of images, or a rendered world. A gigabyte takes seconds.
+    """
+    if len(source.paths) != 1 or not source.paths[0].is_file():
+        return None
+    with source.paths[0].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_source(

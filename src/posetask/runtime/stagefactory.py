@@ -107,7 +107,7 @@ def build_annotator(
     """
     from posetask.exports import RunMetadata, check_targets, open_writers
     from posetask.runtime.outputs import check_output, picture_sink
-    from posetask.runtime.sources import open_source
+    from posetask.runtime.sources import digest, open_source
     from posetask.stages.annotator import AnnotatorStage
 
     parameters = parse_parameters(AnnotatorStage, spec.parameters)
@@ -141,7 +141,11 @@ def build_annotator(
     exports = None
     if spec.formats:
         metadata = spec.metadata or RunMetadata(
-            source=source.name, width=info.width, height=info.height, frame_rate=info.frame_rate
+            source=source.name,
+            source_sha256=digest(source),
+            width=info.width,
+            height=info.height,
+            frame_rate=info.frame_rate,
         )
         exports = open_writers(stem, spec.formats, metadata, overwrite=spec.force or ours)
     if publisher is not None and sink is not None:

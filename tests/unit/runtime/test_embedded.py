@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import sys
@@ -125,6 +126,14 @@ def test_a_kept_stream_plays_and_holds_every_frame(
 ) -> None:
     go(red_clip, tmp_path / "out.mp4", tiny_models, keep_stream=True, formats=())
     assert frames_in(tmp_path / "out.hls" / "stream.m3u8") == 40
+
+
+def test_results_say_by_checksum_which_file_they_come_from(
+    red_clip: Path, tiny_models: Models, tmp_path: Path
+) -> None:
+    go(red_clip, tmp_path / "out.mp4", tiny_models, formats=("parquet",))
+    said = json.loads(pq.read_schema(tmp_path / "out.parquet").metadata[b"posetask"])
+    assert said["source_sha256"] == hashlib.sha256(red_clip.read_bytes()).hexdigest()
 
 
 def test_one_image_becomes_one_image(tiny_models: Models, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
 from posetask.runtime.service.client import ServiceClient
 from posetask.runtime.service.contract import ENDS, TaskStatus
-from posetask.runtime.sources import Source, open_source
+from posetask.runtime.sources import Source, digest, open_source
 from posetask.runtime.summary import Summary, summarise
 from posetask.stages.names import ANNOTATOR, MODULES, PRODUCER, RTMPOSE, YOLOX
 from posetask.storage.durable import refuse_existing
@@ -80,6 +80,7 @@ class Submission:
         reading = {"source": self.source.location, **part}
         metadata = RunMetadata(
             source=self.source.name,
+            source_sha256=digest(self.source),
             width=self.info.width,
             height=self.info.height,
             frame_rate=self.info.frame_rate,
