@@ -1,4 +1,4 @@
-"""helm test: the operator answers, one replica leads, and the API server takes a PoseTask."""
+"""helm test: operator and API answer, one replica leads, and the API server takes a PoseTask."""
 
 import argparse
 import datetime
@@ -20,7 +20,7 @@ TASK = {
 
 
 def answers(url: str) -> None:
-    """The operator is ready."""
+    """What is there is ready."""
     with urllib.request.urlopen(url + "/readyz", timeout=10) as answer:  # noqa: S310 - the chart's address
         answer.read()
 
@@ -62,9 +62,10 @@ def takes(server: Server, namespace: str) -> None:
 
 
 def main() -> int:
-    """0 where all three hold; each is tried for two minutes."""
+    """0 where all of it holds; each is tried until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operator", required=True, help="http://HOST:PORT")
+    parser.add_argument("--api", help="http://HOST:PORT; none: it is not asked")
     parser.add_argument("--lease", required=True, help="NAMESPACE/NAME")
     parser.add_argument("--namespace", required=True, help="in which tasks may run")
     parser.add_argument("--server", default="https://kubernetes.default.svc")
@@ -77,6 +78,8 @@ def main() -> int:
         "one replica leads": lambda: leads(server, given.lease),
         "the API server takes a PoseTask": lambda: takes(server, given.namespace),
     }
+    if given.api:
+        checks["the API is ready"] = lambda: answers(given.api)
     deadline = time.monotonic() + given.timeout
     for words, check in checks.items():
         while True:
