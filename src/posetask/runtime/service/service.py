@@ -74,6 +74,7 @@ class StageService:
         self._began = time.monotonic()
         self._totals = Totals()
         self._said: dict[str, tuple[object, ...]] = {}
+        self._reaching = threading.Lock()
         self._reach: tuple[float, bool] = (float("-inf"), False)
         self._folder = StateFolder(settings.state)
         try:
@@ -217,10 +218,12 @@ class StageService:
 
     def health(self) -> Health:
         """Whether it works; asks the brokers at most every few seconds."""
-        when, reached = self._reach
-        if time.monotonic() - when > _HEALTH_SECONDS:
-            reached = brokers_answer(self._kafka)
-            self._reach = (time.monotonic(), reached)
+        if time.monotonic() - self._reach[0] > _HEALTH_SECONDS and self._reaching.acquire(blocking=False):
+            try:  # one asks; the others, of whom there may be many, hear what was known before
+                self._reach = (time.monotonic(), brokers_answer(self._kafka))
+            finally:
+                self._reaching.release()
+        reached = self._reach[1]
         return Health(
             service=self.stage.name,
             status="ok" if reached else "degraded",
