@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from posetask.errors import PoseTaskError
+from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.faults import fault
 from posetask.transport.kafka.progress import PROGRESS
 from posetask.transport.kafka.settings import KafkaSettings
@@ -28,6 +29,7 @@ from posetask_operator.core.observed import FailureSeen, ReportSeen, RunRecord
 logger = logging.getLogger(__name__)
 
 RUNS = "posetask_runs"
+_LOGS = {"logger": CLIENT_LOG, "error_cb": CLIENT_LOG.error}
 _PAUSE_SECONDS = 2.0
 
 
@@ -135,7 +137,7 @@ class Follower:
                 self._closed.wait(_PAUSE_SECONDS)
 
     def _read(self) -> None:
-        options = {**self._settings.consumer("posetask_operator"), "logger": logger, "error_cb": _ignore}
+        options = {**self._settings.consumer("posetask_operator"), **_LOGS}
         consumer: Consumer = open_client(Consumer, options, self._settings)
         try:
             missing = {}
@@ -268,7 +270,3 @@ def _json(value: bytes | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _ignore(error: KafkaError) -> None:
-    logger.debug("kafka: %s", error.str())

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,15 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from posetask.errors import KafkaUnavailable, PoseTaskError
+from posetask.transport.kafka.clientlog import CLIENT_LOG
 from posetask.transport.kafka.faults import fault
 from posetask.transport.kafka.progress import PROGRESS, progress_topic
 from posetask.transport.kafka.settings import KafkaSettings
-from posetask.transport.kafka.topics import REQUEST_SECONDS, TopicAdmin, TopicSpec, open_client
+from posetask.transport.kafka.topics import TopicAdmin, TopicSpec, open_client
 from posetask_operator.core.observed import KafkaSeen, RunRecord
 from posetask_operator.edge.batch import Batcher
 from posetask_operator.edge.follow import RUNS, Follower, runs_topic, write_record
 
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 FRESH_SECONDS = 2.0
@@ -102,13 +101,9 @@ class Brokers:
         """
         look = await self._looked()
         record = self._follower.record(run)
-        found: frozenset[str] | None = None
-        if groups and look.error is None:
-            wanted = frozenset(record.groups if record is not None else ())
-            try:
-                found = wanted & await self._thread("list_groups", self._groups) if wanted else wanted
-            except PoseTaskError:
-                found = None  # ``away_since`` says the rest
+        # Those that were recorded are taken for there: deleting what is gone does no harm, and to list the
+        # groups of all brokers is an admin request more; see ``_answering``.
+        found = frozenset(record.groups if record is not None else ()) if groups else None
         away = self._away_since
         if away is None and not self._follower.caught_up:
             away, self._problem = datetime.now(UTC), f"{RUNS} and {PROGRESS} are still being read"
@@ -218,22 +213,18 @@ class Brokers:
 
     def _delete(self, topics: Sequence[str]) -> None:
         self._guard()
-        self._measure("delete_topics", lambda: self._open().delete(topics))
+        self._measure("delete_topics", lambda: self._answering().delete(topics))
 
     def _delete_groups(self, groups: Sequence[str]) -> None:
         self._guard()
-        self._measure("delete_groups", lambda: self._open().delete_groups(groups, patience=1.0))
+        self._measure("delete_groups", lambda: self._answering().delete_groups(groups, patience=1.0))
 
-    def _groups(self) -> frozenset[str]:
-        try:
-            listed = self._open().client.list_consumer_groups(request_timeout=5.0).result(REQUEST_SECONDS)
-        except KafkaException as error:
-            raise fault(error.args[0], "listing consumer groups") from error
-        except TimeoutError as error:
-            raise KafkaUnavailable("listing consumer groups: no answer", hint="trying again") from error
-        if listed.errors and not listed.valid:
-            raise fault(listed.errors[0].args[0], "listing consumer groups")
-        return frozenset(group.group_id for group in listed.valid)
+    def _answering(self) -> TopicAdmin:
+        # librdkafka (seen in 2.x) can abort the process when an admin request waits for brokers that are
+        # away and they come back: so they are asked for metadata first, which is another way.
+        admin = self._open()
+        admin.existing(timeout=5.0)
+        return admin
 
     def _write(self, topic: str, key: str, value: bytes | None) -> int:
         self._guard()
@@ -241,11 +232,12 @@ class Brokers:
             options = {
                 **self._settings.producer(),
                 "delivery.timeout.ms": 10_000,
-                "logger": logger,
-                "error_cb": _ignore,
+                "logger": CLIENT_LOG,
+                "error_cb": CLIENT_LOG.error,
             }
             options.pop("message.timeout.ms", None)  # the same key by another name
             self._producer = open_client(Producer, options, self._settings)
+        producer = self._producer
         told: list[tuple[KafkaError | None, int]] = []
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -253,12 +245,15 @@ class Brokers:
 
         doing = f"writing {key} to {topic}"
         try:
-            self._producer.produce(topic, key=key, value=value, on_delivery=delivered)
+            producer.produce(topic, key=key, value=value, on_delivery=delivered)
         except (BufferError, KafkaException) as error:
+            self._producer = None
             raise KafkaUnavailable(f"{doing}: {error}", hint="trying again") from error
         end = time.monotonic() + 15
         while not told and time.monotonic() < end:
-            self._producer.poll(0.1)
+            producer.poll(0.1)
+        if not told or told[0][0] is not None:
+            self._producer = None  # an idempotent producer that failed for good never writes again
         if not told:
             raise KafkaUnavailable(f"{doing}: not acknowledged within 15 s", hint="trying again")
         if told[0][0] is not None:
@@ -278,7 +273,3 @@ def by_run(topics: Mapping[str, int]) -> dict[str, dict[str, int]]:
         if underscore and name not in {PROGRESS, RUNS}:
             out.setdefault(run, {})[name] = count
     return out
-
-
-def _ignore(error: KafkaError) -> None:
-    logger.debug("kafka: %s", error.str())
