@@ -20,8 +20,12 @@ from posetask_api.settings import ApiSettings, parse
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _PREFIX = "POSETASK_API_"
+_WEEK = 7 * 24 * 3600  # no signature lives longer
 _KNOWN = frozenset(
-    {"LISTEN", "BACKEND", "NAMESPACE", "ROOT", "SPEC", "MAX_UPLOAD_BYTES", "TOKEN", "TOKEN_FILE", "URL"}
+    {
+        *("LISTEN", "BACKEND", "NAMESPACE", "ROOT", "SPEC", "MAX_UPLOAD_BYTES", "LINK_SECONDS"),
+        *("TOKEN", "TOKEN_FILE", "URL"),
+    }
 )
 
 
@@ -58,6 +62,7 @@ def build(environment: Mapping[str, str], access: Access) -> tuple[KubernetesBac
         given["ROOT"],
         given["NAMESPACE"],
         _spec(given.get("SPEC", "{}")),
+        _seconds(given.get("LINK_SECONDS")),
     )
     return backend, settings
 
@@ -70,6 +75,14 @@ def _spec(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidParameters("POSETASK_API_SPEC holds no JSON object", hint='for example {"retries": 1}')
     return found
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= _WEEK:
+        raise InvalidParameters(f"POSETASK_API_LINK_SECONDS is {text!r}", hint=f"1 to {_WEEK}")
+    return int(text)
 
 
 def main() -> int:

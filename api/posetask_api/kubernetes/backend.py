@@ -47,14 +47,23 @@ class KubernetesBackend:
         root: ``s3://…``; uploads go to ``ROOT/NAMESPACE/uploads/``, results are in ``ROOT/NAMESPACE/RUN/``.
         namespace: Of all tasks.
         spec: Of every task, but for its source: models, formats, profile.
+        link_seconds: Send clients to the store for the result, with an address that works so long; None reads
+            it for them, where they do not reach the store.
 
     Raises:
         InvalidParameters: ``root`` or ``spec`` cannot be used.
     """
 
     def __init__(
-        self, tasks: PoseTasks, store: S3, root: str, namespace: str, spec: dict[str, Any] | None = None
+        self,
+        tasks: PoseTasks,
+        store: S3,
+        root: str,
+        namespace: str,
+        spec: dict[str, Any] | None = None,
+        link_seconds: int | None = None,
     ) -> None:
+        self._link_seconds = link_seconds
         self._base = f"{root.rstrip('/')}/{namespace}"
         if Location.parse(f"{self._base}/x").scheme != "s3":
             raise InvalidParameters(f"uploads go to no {root}", hint="set POSETASK_API_ROOT to s3://BUCKET/…")
@@ -107,7 +116,10 @@ class KubernetesBackend:
                 f"task {task_id} is {task.state} ({task.progress})",
                 hint=f"GET /status/{task_id} says how far",
             )
-        return await self._object(task_id, result.uri, f"{Path(task.name).stem}-posetask.mp4")
+        stored = await self._object(task_id, result.uri, f"{Path(task.name).stem}-posetask.mp4")
+        if self._link_seconds is not None:
+            return Link(self._store.link(stored.at, self._link_seconds))
+        return stored
 
     async def stream_file(self, task_id: str, name: str) -> LocalFile | Link | StoredObject:
         """Beside the result, where the annotator brings every segment that is complete."""

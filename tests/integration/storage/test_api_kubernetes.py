@@ -10,6 +10,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,10 @@ def environment(object_store: Any) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def http(cluster: tuple[Any, Access], environment: dict[str, str]) -> Iterator[httpx.Client]:
+@contextmanager
+def serving(environment: dict[str, str], access: Access) -> Iterator[httpx.Client]:
     """A client of a server that is running."""
-    backend, settings = build(environment, cluster[1])
+    backend, settings = build(environment, access)
     with bind(settings) as listener:
         config = uvicorn.Config(make_app(backend, settings), log_config=None, access_log=False)
         server = uvicorn.Server(config)
@@ -86,6 +87,12 @@ def http(cluster: tuple[Any, Access], environment: dict[str, str]) -> Iterator[h
             yield client
         server.should_exit = True
         thread.join(30)
+
+
+@pytest.fixture
+def http(cluster: tuple[Any, Access], environment: dict[str, str]) -> Iterator[httpx.Client]:
+    with serving(environment, cluster[1]) as client:
+        yield client
 
 
 def say(api: Any, name: str, **status: Any) -> None:
@@ -194,6 +201,18 @@ def test_a_large_video_is_looked_at_by_its_ends_wherever_its_index_is(
         assert answer.status_code == 202, answer.text
 
 
+def test_clients_that_reach_the_store_are_sent_there(
+    cluster: tuple[Any, Access], environment: dict[str, str], object_store: Any, red_clip: Path
+) -> None:
+    with serving({**environment, "POSETASK_API_LINK_SECONDS": "60"}, cluster[1]) as http:
+        task_id = http.post("/upload", files={"file": ("a.mp4", red_clip.read_bytes())}).json()["task_id"]
+        (object_store.folder / "results" / "out.mp4").write_bytes(b"the result")
+        say(cluster[0], task_id, result={"uri": "s3://results/out.mp4"}, **succeeded("True", "Completed"))
+        answer = http.get(f"/result/{task_id}")
+        assert answer.status_code == 307
+        assert httpx.get(answer.headers["Location"]).content == b"the result", "no credentials are needed"
+
+
 @pytest.mark.parametrize("task_id", ["nothing", "Not-A-Name", "a.b", "x" * 80])
 def test_an_unknown_task_is_404(task_id: str, http: httpx.Client) -> None:
     for path in ("status", "result"):
@@ -211,6 +230,7 @@ def test_an_unknown_task_is_404(task_id: str, http: httpx.Client) -> None:
         ({"POSETASK_API_SPEC": '{"colour": 1}'}, "colour"),
         ({"POSETASK_API_SPEC": '{"source": {"uri": "synth:"}}'}, "has a source"),
         ({"POSETASK_API_LISTEN": "0.0.0.0:0", "POSETASK_API_TOKEN": ""}, "needs a token"),
+        ({"POSETASK_API_LINK_SECONDS": "for ever"}, "POSETASK_API_LINK_SECONDS"),
         ({"POSETASK_API_COLOUR": "red"}, "POSETASK_API_COLOUR is not known"),
     ],
 )

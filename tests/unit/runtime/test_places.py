@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import http.server
 import json
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from posetask.errors import InvalidParameters, NotAvailable
+import posetask
+from posetask.errors import InvalidParameters, NotAvailable, SourceNotFound
 from posetask.runtime.publish import claim_output
 from posetask.runtime.service.paths import confine
 from posetask.runtime.sources import open_source, resolve
@@ -89,3 +94,35 @@ def test_a_service_that_is_confined_to_a_folder_opens_no_uri(
 def test_a_service_that_is_confined_takes_its_folder_and_worlds(tmp_path: Path) -> None:
     confine(spec(source=f"file://{tmp_path}/a.mp4", output=str(tmp_path / "b.mp4")), tmp_path)
     confine(spec(source="synth:people=2"), tmp_path)
+
+
+def test_a_run_of_a_video_on_a_server_leaves_no_copy_of_it(
+    red_clip: Path, tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setenv("POSETASK_SOURCE_NETWORKS", "127.0.0.0/8")
+    handler = partial(Quiet, directory=str(red_clip.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/{red_clip.name}"
+        models = {"detector": str(tiny_models[0]), "pose": str(tiny_models[1])}
+        run = posetask.run(url, tmp_path / "out.mp4", **models)
+        summary = run.wait()
+        with pytest.raises(SourceNotFound):
+            resolve(url + ".no")
+        server.shutdown()
+        thread.join()
+    assert (summary.source, summary.frames_annotated) == (red_clip.stem, 40)
+    assert "copied" in summary.audio, "the sound was there to the end"
+    assert len(list(scratch.iterdir())) == 1
+    del run
+    gc.collect()
+    assert list(scratch.iterdir()) == []
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
