@@ -70,7 +70,7 @@ def fleet(broker: Any, tmp_path: Path) -> Iterator[Fleet]:
     thread.start()
     assert ready.wait(120), said
     yield made
-    print("\n".join(said))  # noqa: T201 - pytest shows it where the test fails
+    print("\n".join(said))  # pytest shows it where the test fails
     made.leave()
     thread.join(60)
     assert not thread.is_alive()

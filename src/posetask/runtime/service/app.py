@@ -125,7 +125,7 @@ def _guard(service: StageService) -> Callable[[Request], None]:
             if not hmac.compare_digest(given, expected):
                 raise AccessDenied(
                     "this service wants a token",
-                    hint="send Authorization: Bearer TOKEN, as it was started with",
+                    hint="send Authorization: Bearer TOKEN; posetask services takes --token-file",
                 )
         elif "origin" in request.headers or not is_loopback(request.url.hostname or ""):
             # A page in a browser of this machine, under its own name or one that was pointed at loopback.
