@@ -124,7 +124,9 @@ class WorkQueue(Generic[K]):
                 return None
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, wait))
+                # Not wait_for: in Python 3.11 it forgets a cancellation that meets the end of its wait.
+                async with asyncio.timeout(max(0.0, wait)):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 
