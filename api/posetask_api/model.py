@@ -9,8 +9,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from posetask.runtime.children import error_of
-from posetask.runtime.reports import Failure
+from posetask.runtime.reports import Failure, error_of
 from posetask.storage.location import Location
 from posetask.storage.s3 import S3
 

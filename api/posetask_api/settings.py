@@ -16,7 +16,6 @@ from pydantic import (
 )
 
 from posetask.errors import InvalidParameters
-from posetask.exports import FORMATS
 from posetask.runtime.service.settings import is_loopback
 
 _LEAST_TOKEN = 16
@@ -79,6 +78,8 @@ class LocalSettings(BaseModel):
     @field_validator("formats")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from posetask.exports import FORMATS  # and what writes them: a cluster has stages for it
+
         unknown = [name for name in value if name not in FORMATS]
         if unknown:
             raise ValueError(f"unknown formats {', '.join(unknown)}; known are {', '.join(FORMATS)}")

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from posetask.errors import InputError, NotAVideo, PoseTaskError, StageFailed
-from posetask.media.probe import probe
-from posetask.runtime.reports import Failure
+from posetask.runtime.reports import Failure, error_of
 
 SECONDS = 120.0
 
@@ -24,8 +23,6 @@ async def look(path: Path, seconds: float = SECONDS) -> int | None:
         InputError: It is refused; see ``docs/inputs.md``.
         StageFailed: This machine cannot look.
     """
-    from posetask.runtime.children import error_of  # not for the process that looks: it should start soon
-
     command = (sys.executable, "-m", "posetask_api.local.probe", str(path))
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -59,6 +56,8 @@ async def look(path: Path, seconds: float = SECONDS) -> int | None:
 
 def main(path: Path) -> int:
     """Print what :func:`look` reads."""
+    from posetask.media.probe import probe  # not for the server: FFmpeg stays out of it
+
     try:
         info = probe(path)
         frames = info.frames_declared

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import av
-import cv2
 import numpy as np
 import numpy.typing as npt
 from av.buffer import Buffer
@@ -52,6 +51,8 @@ class Orientation:
 
     def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Turn it upright, ``(h, w, 3)``; the same array where nothing is to be done."""
+        import cv2  # who only looks at a video turns no picture
+
         match (self.transpose, self.flip_x, self.flip_y):
             case (False, False, False):
                 return image

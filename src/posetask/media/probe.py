@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 
 from posetask.media.hdr import transfer
-from posetask.media.images import ImageReader
 from posetask.media.limits import MediaLimits
 from posetask.media.orientation import Orientation
 from posetask.media.pump import Pump
@@ -30,6 +29,8 @@ def probe(path: Path, limits: MediaLimits | None = None) -> SourceInfo:
         InputError: See ``docs/inputs.md`` for what is refused, and why.
     """
     if sniff(path).kind == "image":
+        from posetask.media.images import ImageReader  # and its codecs: for those who have images
+
         return ImageReader([path], limits=limits).info
     pump = Pump(path, limits or MediaLimits(), threads=1)
     try:

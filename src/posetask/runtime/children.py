@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from posetask.errors import PoseTaskError, StageFailed
 from posetask.runtime.nursery import Nursery, Nursling
-from posetask.runtime.reports import Failure, process_key
+from posetask.runtime.reports import Failure, error_of, process_key
 from posetask.runtime.stagespec import StageProcessSpec
 
 MOST_STARTS = 6
@@ -157,23 +157,3 @@ def end_all(children: list[Child], seconds: float) -> None:
             for child in children:
                 child.send(signal.SIGKILL)
         time.sleep(0.02)
-
-
-def error_of(failure: Failure) -> PoseTaskError:
-    """The error that a process wrote down.
-
-    >>> type(error_of(Failure(reason="TopicLost", message="it is gone"))).__name__
-    'TopicLost'
-    >>> error_of(Failure(reason="Strange", message="it broke")).message
-    'Strange: it broke'
-    """
-    for kind in _kinds(PoseTaskError):
-        if kind.__name__ == failure.reason:
-            return kind(failure.message, hint=failure.hint)
-    return StageFailed(f"{failure.reason}: {failure.message}", hint=failure.hint)
-
-
-def _kinds(root: type[PoseTaskError]) -> Iterator[type[PoseTaskError]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from _kinds(kind)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from posetask.errors import PoseTaskError
+from posetask.errors import PoseTaskError, StageFailed
 
 TERMINATION_LOG = Path("/dev/termination-log")
 State = Literal["starting", "running", "done", "stopped", "failed"]
@@ -85,3 +86,23 @@ def write_last_words(error: PoseTaskError) -> None:
     if given or path.exists():
         with suppress(OSError):  # the error itself is what matters
             path.write_text(Failure.of(error).model_dump_json() + "\n")
+
+
+def error_of(failure: Failure) -> PoseTaskError:
+    """The error that a process wrote down.
+
+    >>> type(error_of(Failure(reason="TopicLost", message="it is gone"))).__name__
+    'TopicLost'
+    >>> error_of(Failure(reason="Strange", message="it broke")).message
+    'Strange: it broke'
+    """
+    for kind in _kinds(PoseTaskError):
+        if kind.__name__ == failure.reason:
+            return kind(failure.message, hint=failure.hint)
+    return StageFailed(f"{failure.reason}: {failure.message}", hint=failure.hint)
+
+
+def _kinds(root: type[PoseTaskError]) -> Iterator[type[PoseTaskError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)

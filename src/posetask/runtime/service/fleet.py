@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 from pydantic import ValidationError
 
-from posetask.runtime.children import COMMAND, error_of
-from posetask.runtime.reports import Failure
+from posetask.runtime.children import COMMAND
+from posetask.runtime.reports import Failure, error_of
 from posetask.runtime.service.state import ADDRESS, lock_folder
 from posetask.storage.durable import write_durably
 

@@ -12,9 +12,9 @@ from typing import Any
 from posetask.errors import InvalidParameters, PoseTaskError, TaskConflict, Unavailable
 from posetask.exports import RunMetadata, check_targets
 from posetask.models.store import resolve_detector, resolve_pose
-from posetask.runtime.children import error_of
 from posetask.runtime.options import RunOptions
 from posetask.runtime.outputs import check_output
+from posetask.runtime.reports import error_of
 from posetask.runtime.service.client import ServiceClient
 from posetask.runtime.service.contract import ENDS, TaskStatus
 from posetask.runtime.sources import Source, digest, open_source
