@@ -132,7 +132,7 @@ class Applier:
                 here.body = await self._client.replace(
                     POSETASKS, task.namespace, task.name, put, sub="status"
                 )
-                self._store.put("task", here.body)
+                self._store.put("task", here.body, own=True)
             case EmitEvent(kind=kind, reason=reason, message=message):
                 about = {**here.body, "apiVersion": API_VERSION, "kind": KIND}
                 attempt = str((here.body.get("status") or {}).get("attempt", 0))
@@ -143,7 +143,7 @@ class Applier:
                 await self._brokers.create(topics)
             case CreateJob(manifest=manifest):
                 made, _ = await self._client.create_or_adopt(JOBS, task.namespace, manifest, task.uid)
-                self._store.put("job", made)
+                self._store.put("job", made, own=True)
             case DeleteJob(name=name, uid=uid):
                 await self._delete("job", JOBS, task.namespace, name, uid)
             case DeletePod(name=name, uid=uid):
@@ -172,7 +172,7 @@ class Applier:
             {"metadata": {"finalizers": list(finalizers), "uid": task.uid}},
             resource_version=here.body["metadata"]["resourceVersion"],
         )
-        self._store.put("task", here.body)
+        self._store.put("task", here.body, own=True)
         if here.body["metadata"].get("deletionTimestamp") and not here.finalizers:
             self._store.drop("task", task.uid)
 
@@ -180,7 +180,7 @@ class Applier:
         propagation = "Foreground" if kind == "job" else "Background"
         left = await self._client.delete(resource, namespace, name, uid=uid, propagation=propagation)
         if left is not None and "deletionTimestamp" in (left.get("metadata") or {}):
-            self._store.put(kind, left)  # it waits for its pods, or for a finalizer
+            self._store.put(kind, left, own=True)  # it waits for its pods, or for a finalizer
         else:
             self._store.drop(kind, uid)
 

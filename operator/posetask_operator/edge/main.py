@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; 0 then, 3 where another replica took the lease, else an error's own code."""
     given = _parser().parse_args(arguments)
     set_up(given.log_level)
+    with contextlib.suppress(OSError, RuntimeError):  # a standard error that is no file
+        faulthandler.register(signal.SIGUSR1)  # says where every thread is, should the process hang
     try:
         settings = Settings.load(given.settings)
         kafka = KafkaSettings.from_environment(_kafka_environment(settings))

@@ -26,7 +26,7 @@ from posetask_operator.edge.metrics import OperatorMetrics, Sample
 from posetask_operator.edge.observe import Observer
 from posetask_operator.edge.reconcile import Reconciler
 from posetask_operator.edge.relist import Relist
-from posetask_operator.edge.store import Key, Store
+from posetask_operator.edge.store import Key, Kind, Store
 from posetask_operator.edge.sweeper import Sweeper
 from posetask_operator.edge.topics import Brokers
 from posetask_operator.edge.watch import Delivered, Watches
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 _AGAIN_SECONDS = 5.0
 _BROKER_SECONDS = 10.0
 _COUNT_SECONDS = 30.0
+_BURST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Operator:
         guard = self._lease.guard
         self._client = KubeClient(connection, guard=guard, observe=self.metrics.request)
         self._queue = WorkQueue[Key](on_wait=self.metrics.waited)
-        self._store = Store(self._queue.add)
+        self._store = Store(self._changed)
         self._delivered = Delivered()
         where = (settings.installation, options.namespaces)
         self._relist = Relist(self._open, self._store, self._delivered, *where)
@@ -223,6 +224,10 @@ class Operator:
 
     async def _connect_again(self) -> Connection:
         return await connect(self._options.kubeconfig, namespace=self._settings.namespace)
+
+    def _changed(self, key: Key, kind: Kind) -> None:
+        # Jobs and pods of a task change in bursts, and one look serves them all.
+        self._queue.add_after(key, 0.0 if kind == "task" else _BURST_SECONDS)
 
     def _report_came(self, run: str, before: ReportSeen | None, now: ReportSeen | None) -> None:
         # On the reader's thread. A change of state is looked at now, counts when they may be written again.

@@ -28,10 +28,10 @@ class Store:
     """Objects as last seen; for one event loop.
 
     Args:
-        changed: Told the task to which a change belongs.
+        changed: Told the task to which a change belongs, and of what kind the object is.
     """
 
-    def __init__(self, changed: Callable[[Key], None] = lambda _: None) -> None:
+    def __init__(self, changed: Callable[[Key, Kind], None] = lambda *_: None) -> None:
         self._changed = changed
         self._bodies: dict[Kind, dict[str, Json]] = {"task": {}, "job": {}, "pod": {}}  # by uid
         self._tasks: dict[Key, str] = {}
@@ -87,8 +87,11 @@ class Store:
             for uid, body in self._bodies[kind].items()
         }
 
-    def put(self, kind: Kind, body: Json) -> None:
-        """Seen so: by a watch, a list, or as the answer to a write. Older news is passed over."""
+    def put(self, kind: Kind, body: Json, *, own: bool = False) -> None:
+        """Seen so: by a watch, a list, or as the answer to a write. Older news is passed over.
+
+        ``own``: It answers a write of ours, of which nobody needs to be told.
+        """
         uid = body["metadata"]["uid"]
         known = self._bodies[kind].get(uid)
         if known is not None and version(known) >= version(body):
@@ -98,8 +101,8 @@ class Store:
         body["metadata"].pop("managedFields", None)  # half of an object, and of no use here
         self._bodies[kind][uid] = body
         key = self._index(kind, body)
-        if key is not None:
-            self._changed(key)
+        if key is not None and not own:
+            self._changed(key, kind)
 
     def drop(self, kind: Kind, uid: str, at: int = 0) -> None:
         """It is gone; ``at`` is the version of the news, where that is newer than what is known."""
@@ -116,7 +119,7 @@ class Store:
         elif kind != "task":
             self._unindex(kind, _run(body), uid)
         if key is not None:
-            self._changed(key)
+            self._changed(key, kind)
 
     def replace(self, kind: Kind, run: str, bodies: Iterable[Json], at: int) -> None:
         """All there are of a run, by a list of version ``at``: what is newer is rightly not in it."""

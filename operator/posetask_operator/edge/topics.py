@@ -24,7 +24,6 @@ from posetask_operator.core.observed import KafkaSeen, RunRecord
 from posetask_operator.edge.batch import Batcher
 from posetask_operator.edge.follow import RUNS, Follower, runs_topic, write_record
 
-
 T = TypeVar("T")
 FRESH_SECONDS = 2.0
 """How long one look at all topics serves all tasks."""

@@ -236,7 +236,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over_after_the_holder_stopped_writ
 def test_watches_fill_the_store_and_tell_of_changes_and_ends(cluster: Any, crd: Any, namespace: str) -> None:
     async def main() -> None:
         changed: list[Key] = []
-        store, delivered = Store(changed.append), Delivered()
+        store, delivered = Store(lambda key, _: changed.append(key)), Delivered()
 
         async def again() -> Connection:
             return await connect(str(cluster.kubeconfig))

@@ -72,7 +72,7 @@ class TestStore:
 
     def test_a_child_wakes_its_task_and_is_found_by_its_run(self) -> None:
         woken: list[Key] = []
-        store = Store(woken.append)
+        store = Store(lambda key, _: woken.append(key))
         store.put("job", job())  # before its task is known
         assert woken == []
         store.put("task", task())
