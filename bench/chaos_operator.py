@@ -119,7 +119,9 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[Verdict], flo
         todo: queue.SimpleQueue[str] = queue.SimpleQueue()
         for plan in chosen:
             todo.put(plan)
-        threads = [threading.Thread(target=work, args=(lane, todo, peace, done)) for lane in lanes]
+        threads = [
+            threading.Thread(target=work, args=(lane, todo, peace, done), daemon=True) for lane in lanes
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
