@@ -239,7 +239,7 @@ def main() -> None:
             broker.start()
         try:
             bench = Bench(given or broker.bootstrap, None if given else broker.pid, data / "models")
-            bench.kafka(many, "--max-frames", "50")  # the broker's own code is compiled while it runs
+            bench.kafka(many)  # the broker's own code is compiled while it runs
             found: dict[str, dict[str, object]] = {"many": bench.throughput("many", many, args.rounds)}
             if args.one_frames:
                 found["one"] = bench.throughput("one", one, args.rounds, "--max-frames", str(args.one_frames))
