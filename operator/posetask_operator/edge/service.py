@@ -40,6 +40,7 @@ _AGAIN_SECONDS = 5.0
 _BROKER_SECONDS = 10.0
 _COUNT_SECONDS = 30.0
 _BURST_SECONDS = 0.1
+_END_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,11 @@ async def _first_of(stop: Coroutine[Any, Any, Any], work: Coroutine[Any, Any, No
     finally:
         stopping.cancel()
         working.cancel()
-        await asyncio.gather(stopping, working, return_exceptions=True)
+        # What does not end now is cancelled once more by asyncio.run; the lease must not wait for it.
+        ended, _ = await asyncio.wait({stopping, working}, timeout=_END_SECONDS)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.debug("ended with %r", error)
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
