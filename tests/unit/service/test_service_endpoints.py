@@ -172,10 +172,14 @@ def test_the_producer_says_that_it_needs_a_source(open_service: Open) -> None:
 
 
 def test_where_there_is_a_token_everything_but_the_probes_needs_it(open_service: Open) -> None:
-    url = open_service(token=TOKEN).url
+    with httpx.Client(base_url=open_service(token=TOKEN).url) as http:
+        ask_with_and_without(http)
+
+
+def ask_with_and_without(http: httpx.Client) -> None:
     for path in ("/", "/services", "/services/x/status", "/metrics", "/status", "/nothing"):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
-            answer = httpx.get(url + path, headers=headers)
+            answer = http.get(path, headers=headers)
             if path == "/nothing":
                 assert answer.status_code == 404
                 continue
@@ -183,10 +187,10 @@ def test_where_there_is_a_token_everything_but_the_probes_needs_it(open_service:
             assert TOKEN not in answer.text
             assert problem(answer)["code"] == "ACCESS_DENIED"
     for method, path in (("POST", "/services/start"), ("POST", "/services/x/stop"), ("DELETE", "/services")):
-        assert httpx.request(method, url + path).status_code == 401
+        assert http.request(method, path).status_code == 401
     for path in ("/health", "/healthz", "/readyz"):
-        assert httpx.get(url + path).status_code == 200
-    allowed = httpx.get(url + "/services", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert http.get(path).status_code == 200
+    allowed = http.get("/services", headers={"Authorization": f"Bearer {TOKEN}"})
     assert (allowed.status_code, allowed.json()["tasks"]) == (200, [])
 
 
