@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from posetask.media.inputs import open_source, resolve
@@ -22,7 +24,11 @@ ROOT = Path(__file__).parents[2]
 INSIDE = "POSETASK_NODE"
 collect_ignore_glob = [] if os.environ.get(INSIDE) else ["test_*.py"]
 RELEASE, NAMESPACE, TASKS = "posetask", "posetask-system", "default"
-VALUES = ("charts/posetask/values-dev.yaml", "hack/cluster/values.yaml")
+VALUES = tuple(
+    f"{name}.yaml"
+    for name in ("charts/posetask/values-dev", "hack/cluster/values", "hack/cluster/values-api")
+)
+TOKEN = secrets.token_hex(32)
 Json = dict[str, Any]
 
 
@@ -51,7 +57,11 @@ class Cluster:
         values = [word for path in VALUES for word in ("--values", path)]
         made = ["--create-namespace"] if command == "install" else []
         said = self.helm(command, "charts/posetask", *values, *made, *words)
-        for what in ("deployment/posetask-operator", "statefulset/posetask-kafka-dev"):
+        for what in (
+            "deployment/posetask-operator",
+            "statefulset/posetask-kafka-dev",
+            "deployment/posetask-api",
+        ):
             self.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=300s")
         return said
 
@@ -105,6 +115,10 @@ def cluster() -> Cluster:
 @pytest.fixture(scope="session")
 def posetask(cluster: Cluster) -> Iterator[Cluster]:
     """The chart installed; taken away at the end, whatever happened."""
+    cluster.kubectl("create", "namespace", NAMESPACE, check=False)
+    cluster.kubectl("-n", NAMESPACE, "delete", "secret", "posetask-api", "--ignore-not-found")
+    secret = ("generic", "posetask-api", f"--from-literal=token={TOKEN}")
+    cluster.kubectl("-n", NAMESPACE, "create", "secret", *secret)
     cluster.install()
     yield cluster
     cluster.kubectl("delete", "posetasks", "--all", "--all-namespaces", "--timeout=120s", check=False)
@@ -123,6 +137,16 @@ def store(posetask: Cluster) -> Iterator[S3]:
         }
     )
     with S3(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def rest(posetask: Cluster) -> Iterator[httpx.Client]:
+    """The REST API, as a client with the token sees it."""
+    service = posetask.get("service", "posetask-api", NAMESPACE)["spec"]
+    base = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=base, headers=headers, timeout=120, trust_env=False) as client:
         yield client
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -52,6 +53,42 @@ def test_the_demo_gives_a_whole_video_and_leaves_nothing_behind(
     assert not [name for name in topics(posetask) if run in name]
     _gone(lambda: [pod for pod in posetask.items("pods") if run in pod["metadata"]["name"]])
     assert not [job for job in posetask.items("jobs") if run in job["metadata"]["name"]]
+
+
+def test_an_upload_and_an_applied_task_run_side_by_side(
+    posetask: Any, rest: httpx.Client, numbers: Callable[[Path], list[int | None]], tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    posetask.run(
+        ".venv/bin/posetask", "synth", "-o", str(clip), "--frames", "120", "--seed", "11", "--number-code"
+    )
+    posetask.apply(
+        "beside", {"source": {"uri": "synth:people=2,frames=150,seed=9,size=640x360"}, "stages": DEMO}
+    )
+    with clip.open("rb") as file:
+        answer = rest.post("/upload", files={"file": ("clip.mp4", file, "video/mp4")})
+    assert answer.status_code == 202, answer.text
+    task = answer.json()["task_id"]
+
+    early = rest.get(f"/result/{task}")
+    assert early.status_code == 404
+    assert "result_not_ready" in early.text
+
+    deadline = time.monotonic() + 900
+    while (said := rest.get(f"/status/{task}").json())["status"] != "completed":
+        assert said["status"] not in ("failed", "cancelled"), said
+        assert time.monotonic() < deadline, said
+        time.sleep(2)
+    assert said["progress"] == "100%"
+
+    result = tmp_path / "result.mp4"
+    with rest.stream("GET", f"/result/{task}") as stream:
+        assert stream.status_code == 200
+        result.write_bytes(b"".join(stream.iter_bytes()))
+    assert numbers(result) == list(range(120))
+    part = rest.get(f"/result/{task}", headers={"Range": "bytes=0-99"})
+    assert (part.status_code, part.content) == (206, result.read_bytes()[:100])
+    assert posetask.ended("beside")["state"] == "Succeeded"
 
 
 def test_an_upgrade_leaves_running_tasks_alone(posetask: Any) -> None:
