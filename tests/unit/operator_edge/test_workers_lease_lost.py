@@ -19,9 +19,7 @@ def test_a_key_that_comes_while_the_workers_are_cancelled_keeps_none_of_them_ali
 
         async def look(key: str) -> float | None:
             if not looks:
-                queue.add(
-                    key
-                )  # its end wakes the workers, just when they are cancelled
+                queue.add(key)  # its end wakes the workers, just when they are cancelled
             looks.append(key)
             await asyncio.sleep(0.05)  # the others wait again
             raise LeaseLost("somebody else has it")
