@@ -21,7 +21,7 @@ class Note:
 class Counting(Source[StageParameters]):
     """Ten thousand notes, unless it is told to stop."""
 
-    name, description, port, output, Parameters = "counting", "counts", 9170, "notes", StageParameters
+    name, description, port, output, Parameters = "counting-up", "counts", 9170, "notes", StageParameters
     told = False
 
     def produce(self) -> Iterator[Any]:
